@@ -1,0 +1,246 @@
+//! The gates a payout request has to pass: one function, for a person and for a schedule.
+//!
+//! Every gate is checked and every failing one is kept, with its numbers, so that "why was I not
+//! paid" has a complete answer on record.
+
+use serde::{Deserialize, Serialize};
+
+use super::words::words;
+use super::{
+    AffiliateId, AffiliateStatus, Currency, Destination, MethodId, MethodStatus, Money,
+    PayoutOrigin, ProgramId, ProgramStatus, WalletStatus,
+};
+
+words! {
+    /// What a payout request is held against. The order of declaration is the order in which a
+    /// skip is counted: under its first failing gate.
+    Gate as "gate" {
+        NotActive = "not_active",
+        NoMethod = "no_method",
+        MethodUnverified = "method_unverified",
+        NegativeBalance = "negative_balance",
+        BelowMinimum = "below_minimum",
+        CurrencyNotEnabled = "currency_not_enabled",
+        NotEnoughAvailable = "not_enough_available",
+        WalletFrozen = "wallet_frozen",
+        ProgramNotActive = "program_not_active",
+        AutoPayoutOff = "auto_payout_off",
+        PeriodAlreadyPaid = "period_already_paid",
+    }
+}
+
+/// Everything the gates look at: one wallet with its affiliate, program and default method.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    pub affiliate_id: AffiliateId,
+    pub program_id: ProgramId,
+    pub currency: Currency,
+    pub available_minor: i64,
+    pub affiliate_status: AffiliateStatus,
+    pub wallet_status: WalletStatus,
+    pub program_status: ProgramStatus,
+    pub auto_payout: bool,
+    /// Smallest payout of the program in this currency; `None` if the currency is not enabled.
+    pub min_payout_minor: Option<i64>,
+    pub method: Option<CandidateMethod>,
+    /// Whether an automatic payout of this wallet exists for the period asked.
+    pub paid_in_period: bool,
+}
+
+/// The default method of a candidate, as it stands now.
+#[derive(Debug, Clone)]
+pub struct CandidateMethod {
+    pub method_id: MethodId,
+    pub status: MethodStatus,
+    pub destination: Destination,
+}
+
+/// What is asked of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intent {
+    pub origin: PayoutOrigin,
+    /// Minor units; a schedule asks for all that is available.
+    pub amount_minor: i64,
+}
+
+impl Intent {
+    /// What a schedule asks: all that is available.
+    pub fn auto(candidate: &Candidate) -> Self {
+        Self { origin: PayoutOrigin::Auto, amount_minor: candidate.available_minor }
+    }
+}
+
+/// One gate, held against one candidate, with the numbers it looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateCheck {
+    pub gate: Gate,
+    pub passed: bool,
+    /// What the gate wants (`at least 50.00 USD`).
+    pub wants: String,
+    /// What it found (`12.34 USD`).
+    pub found: String,
+}
+
+/// Holds `candidate` against every gate, in order, passing or not.
+pub fn check_gates(candidate: &Candidate, intent: Intent) -> Vec<GateCheck> {
+    Gate::ALL.iter().map(|gate| check(*gate, candidate, intent)).collect()
+}
+
+fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
+    let money = |minor| {
+        let currency = candidate.currency;
+        format!("{} {currency}", Money::new(minor, currency))
+    };
+    let amount = intent.amount_minor;
+    let available = candidate.available_minor;
+    let automatic = intent.origin == PayoutOrigin::Auto;
+    let (passed, wants, found) = match gate {
+        Gate::NotActive => {
+            let status = candidate.affiliate_status;
+            (status == AffiliateStatus::Active, "affiliate active".into(), status.to_string())
+        }
+        Gate::NoMethod => {
+            let found =
+                candidate.method.as_ref().map(|method| method.destination.kind().to_string());
+            (found.is_some(), "a payout method".into(), found.unwrap_or_else(|| "none".into()))
+        }
+        Gate::MethodUnverified => {
+            // With no method at all there is none to verify: that is the gate before this one.
+            let status = candidate.method.as_ref().map(|method| method.status);
+            let passed = status.is_none_or(|status| status == MethodStatus::Verified);
+            (
+                passed,
+                "method verified".into(),
+                status.map_or_else(|| "none".into(), |s| s.to_string()),
+            )
+        }
+        Gate::NegativeBalance => {
+            (available >= 0, "a balance of 0 or more".into(), money(available))
+        }
+        Gate::BelowMinimum => {
+            let minimum = candidate.min_payout_minor.unwrap_or(0).max(1);
+            (amount >= minimum, format!("at least {}", money(minimum)), money(amount))
+        }
+        Gate::CurrencyNotEnabled => {
+            let found =
+                if candidate.min_payout_minor.is_some() { "enabled" } else { "not enabled" };
+            let wants =
+                format!("{} enabled in program {}", candidate.currency, candidate.program_id);
+            (candidate.min_payout_minor.is_some(), wants, found.into())
+        }
+        Gate::NotEnoughAvailable => {
+            (amount <= available, format!("{} available", money(amount)), money(available))
+        }
+        Gate::WalletFrozen => {
+            let status = candidate.wallet_status;
+            (status == WalletStatus::Active, "wallet active".into(), status.to_string())
+        }
+        Gate::ProgramNotActive => {
+            let status = candidate.program_status;
+            (status == ProgramStatus::Active, "program active".into(), status.to_string())
+        }
+        Gate::AutoPayoutOff => {
+            let found = if candidate.auto_payout { "on" } else { "off" };
+            (!automatic || candidate.auto_payout, "auto payout on".into(), found.into())
+        }
+        Gate::PeriodAlreadyPaid => {
+            let found = if candidate.paid_in_period { "one" } else { "none" };
+            (
+                !automatic || !candidate.paid_in_period,
+                "no automatic payout in this period".into(),
+                found.into(),
+            )
+        }
+    };
+    GateCheck { gate, passed, wants, found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::MethodKind;
+
+    fn payable() -> Candidate {
+        let destination = Destination::parse(MethodKind::Paypal, r#"{"email":"a@b.c"}"#);
+        Candidate {
+            affiliate_id: "aff-1".parse().expect("an id"),
+            program_id: "creator".parse().expect("an id"),
+            currency: "USD".parse().expect("a currency"),
+            available_minor: 5_000,
+            affiliate_status: AffiliateStatus::Active,
+            wallet_status: WalletStatus::Active,
+            program_status: ProgramStatus::Active,
+            auto_payout: true,
+            min_payout_minor: Some(5_000),
+            method: Some(CandidateMethod {
+                method_id: "pm_1".parse().expect("an id"),
+                status: MethodStatus::Verified,
+                destination: destination.expect("usable"),
+            }),
+            paid_in_period: false,
+        }
+    }
+
+    fn failing(candidate: &Candidate) -> Vec<Gate> {
+        let checks = check_gates(candidate, Intent::auto(candidate));
+        checks.into_iter().filter(|check| !check.passed).map(|check| check.gate).collect()
+    }
+
+    #[test]
+    fn a_payable_candidate_passes_every_gate() {
+        assert_eq!(failing(&payable()), []);
+        assert_eq!(check_gates(&payable(), Intent::auto(&payable())).len(), Gate::ALL.len());
+    }
+
+    #[test]
+    fn each_gate_fails_on_its_own() {
+        type Spoil = fn(&mut Candidate);
+        let spoils: [(Spoil, &[Gate]); 10] = [
+            (|c| c.affiliate_status = AffiliateStatus::Suspended, &[Gate::NotActive]),
+            (|c| c.affiliate_status = AffiliateStatus::Pending, &[Gate::NotActive]),
+            (|c| c.method = None, &[Gate::NoMethod]),
+            (
+                |c| c.method.as_mut().expect("there").status = MethodStatus::Pending,
+                &[Gate::MethodUnverified],
+            ),
+            (|c| c.available_minor = -1, &[Gate::NegativeBalance, Gate::BelowMinimum]),
+            (|c| c.available_minor = 4_999, &[Gate::BelowMinimum]),
+            (|c| c.min_payout_minor = None, &[Gate::CurrencyNotEnabled]),
+            (|c| c.wallet_status = WalletStatus::Frozen, &[Gate::WalletFrozen]),
+            (|c| c.program_status = ProgramStatus::Paused, &[Gate::ProgramNotActive]),
+            (|c| c.auto_payout = false, &[Gate::AutoPayoutOff]),
+        ];
+        for (spoil, expected) in spoils {
+            let mut candidate = payable();
+            spoil(&mut candidate);
+            assert_eq!(failing(&candidate), expected);
+        }
+    }
+
+    #[test]
+    fn a_minimum_of_zero_still_pays_nobody_nothing() {
+        let candidate = Candidate { available_minor: 0, min_payout_minor: Some(0), ..payable() };
+        assert_eq!(failing(&candidate), [Gate::BelowMinimum]);
+    }
+
+    #[test]
+    fn a_person_is_not_bound_by_the_schedules_own_gates() {
+        let candidate = Candidate { auto_payout: false, paid_in_period: true, ..payable() };
+        assert_eq!(failing(&candidate), [Gate::AutoPayoutOff, Gate::PeriodAlreadyPaid]);
+        let intent = Intent { origin: PayoutOrigin::Person, amount_minor: 5_000 };
+        assert!(check_gates(&candidate, intent).iter().all(|check| check.passed));
+    }
+
+    #[test]
+    fn nobody_is_paid_more_than_is_available() {
+        let intent = Intent { origin: PayoutOrigin::Person, amount_minor: 5_001 };
+        let checks = check_gates(&payable(), intent);
+        let failed: Vec<_> = checks.iter().filter(|check| !check.passed).collect();
+        assert_eq!(failed.len(), 1);
+        assert_eq!(failed[0].gate, Gate::NotEnoughAvailable);
+        assert_eq!(
+            (failed[0].wants.as_str(), failed[0].found.as_str()),
+            ("50.01 USD available", "50.00 USD")
+        );
+    }
+}

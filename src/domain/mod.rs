@@ -1,0 +1,31 @@
+//! What the words mean: money, wallets, commissions, payouts, transfers, methods, gates.
+//!
+//! Pure: no I/O, no async, no clock. Time and randomness are arguments. Nothing here imports
+//! another room, so every rule about money can be read and tested on its own.
+
+mod commission;
+mod gate;
+mod ids;
+mod method;
+mod money;
+mod payout;
+mod program;
+mod transfer;
+mod wallet;
+mod words;
+
+pub use commission::{CommissionStatus, NewCommission};
+pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates};
+pub use ids::{
+    Actor, AffiliateId, BatchId, CommissionId, IdError, MethodId, Minted, OrgId, PartnerId,
+    PayoutId, ProgramId, Reference, RunId, SubmissionId, TransferId,
+};
+pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
+pub use money::{Currency, Money, MoneyError, MoneyTotals};
+pub use payout::{PayoutOrigin, PayoutStatus};
+pub use program::{AffiliateStatus, NewAffiliate, NewMethod, NewProgram, ProgramStatus};
+pub use transfer::{SubmissionState, TransferState};
+pub use wallet::{
+    Balances, Bucket, Entry, EntryKind, Movement, WalletError, WalletKey, WalletStatus,
+};
+pub use words::UnknownWord;
