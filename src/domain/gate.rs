@@ -29,6 +29,18 @@ words! {
     }
 }
 
+impl Gate {
+    /// The gates that are held again when a payout is about to be sent: what was settled at the
+    /// request (amounts, the period) is not asked twice, who may be paid is.
+    pub const AT_SEND: &[Self] = &[
+        Self::NotActive,
+        Self::NoMethod,
+        Self::MethodUnverified,
+        Self::WalletFrozen,
+        Self::ProgramNotActive,
+    ];
+}
+
 /// Everything the gates look at: one wallet with its affiliate, program and default method.
 #[derive(Debug, Clone)]
 pub struct Candidate {
@@ -84,6 +96,13 @@ pub struct GateCheck {
 /// Holds `candidate` against every gate, in order, passing or not.
 pub fn check_gates(candidate: &Candidate, intent: Intent) -> Vec<GateCheck> {
     Gate::ALL.iter().map(|gate| check(*gate, candidate, intent)).collect()
+}
+
+/// Holds a requested payout against the gates that count when it is sent; those that fail.
+pub fn failing_at_send(candidate: &Candidate, amount_minor: i64) -> Vec<GateCheck> {
+    let intent = Intent { origin: PayoutOrigin::Person, amount_minor };
+    let checks = Gate::AT_SEND.iter().map(|gate| check(*gate, candidate, intent));
+    checks.filter(|check| !check.passed).collect()
 }
 
 fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {

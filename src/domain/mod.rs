@@ -10,12 +10,13 @@ mod method;
 mod money;
 mod payout;
 mod program;
+mod scope;
 mod transfer;
 mod wallet;
 mod words;
 
 pub use commission::{CommissionStatus, NewCommission};
-pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates};
+pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
     Actor, AffiliateId, BatchId, CommissionId, IdError, MethodId, Minted, OrgId, PartnerId,
     PayoutId, ProgramId, Reference, RunId, SubmissionId, TransferId,
@@ -24,6 +25,7 @@ pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};
 pub use payout::{PayoutOrigin, PayoutStatus};
 pub use program::{AffiliateStatus, NewAffiliate, NewMethod, NewProgram, ProgramStatus};
+pub use scope::Scope;
 pub use transfer::{SubmissionState, TransferState};
 pub use wallet::{
     Balances, Bucket, Entry, EntryKind, Movement, WalletError, WalletKey, WalletStatus,

@@ -31,15 +31,15 @@ impl TransferState {
     /// Whether a transfer may go from this state to `to`.
     ///
     /// Back to `prepared` only on proof that nothing reached the provider. `unknown` is left by
-    /// the provider's own answer alone. `rejected` may still turn out accepted or settled never:
-    /// a rejected transfer is dead, which is what lets its payout have another.
+    /// the provider's own answer alone. A rejected transfer is dead,
+    /// which is what lets its payout have another.
     pub fn may_become(self, to: Self) -> bool {
         use TransferState::{Accepted, Prepared, Rejected, Returned, Sending, Settled, Unknown};
         matches!(
             (self, to),
             (Prepared, Sending | Rejected)
                 | (Sending, Prepared | Unknown | Accepted | Rejected)
-                | (Unknown, Prepared | Accepted | Settled | Rejected)
+                | (Unknown, Accepted | Settled | Rejected)
                 | (Accepted, Settled | Rejected)
                 | (Settled, Returned)
         )

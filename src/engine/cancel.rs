@@ -1,0 +1,89 @@
+//! Cancel and retry: what a person may do to a payout.
+
+use super::outcome::{Stamp, end_payouts};
+use super::{Engine, EngineError, PersonRequest, Work};
+use crate::domain::{OrgId, PayoutId, PayoutStatus, WalletKey};
+use crate::store::PayoutMove;
+
+impl Engine {
+    /// Cancels a payout that was not sent yet; its money becomes available again.
+    ///
+    /// # Errors
+    /// [`EngineError::NoPayout`]; [`EngineError::WrongStatus`] once it is being sent: then only
+    /// the provider's answer ends it.
+    pub async fn cancel(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        payout_id: &PayoutId,
+        reason: &str,
+    ) -> Result<(), EngineError> {
+        let cancelled = self
+            .retrying(async || {
+                let mut tx = self.begin(work).await?;
+                let stamp = Stamp { org, actor: &work.actor, now: self.clock.now() };
+                let moves = [PayoutMove {
+                    payout_id: payout_id.clone(),
+                    code: Some("cancelled".to_owned()),
+                    reason: reason.to_owned(),
+                }];
+                let moved = end_payouts(&mut tx, stamp, PayoutStatus::Cancelled, &moves).await?;
+                tx.commit().await?;
+                Ok(moved.len() == 1)
+            })
+            .await?;
+        if cancelled {
+            return Ok(());
+        }
+        let payout = self.store.payout(org, payout_id).await?;
+        let payout = payout.ok_or(EngineError::NoPayout { payout_id: payout_id.clone() })?;
+        let hint = match payout.status {
+            PayoutStatus::Processing => {
+                ": its money may be on its way, and only the provider's answer ends it"
+            }
+            _ => ": it has ended",
+        };
+        let (payout_id, status) = (payout_id.clone(), payout.status);
+        Err(EngineError::WrongStatus { payout_id, status, verb: "cancelled", hint })
+    }
+
+    /// Requests the amount of a failed, cancelled or returned payout again, as a new payout
+    /// through all the gates: its money has been available since it failed.
+    ///
+    /// # Errors
+    /// [`EngineError::NoPayout`], [`EngineError::WrongStatus`] for one that is open or
+    /// completed, [`EngineError::AlreadyRetried`], [`EngineError::Refused`] with every failing gate.
+    pub async fn retry(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        payout_id: &PayoutId,
+    ) -> Result<PayoutId, EngineError> {
+        let payout = self.store.payout(org, payout_id).await?;
+        let payout = payout.ok_or(EngineError::NoPayout { payout_id: payout_id.clone() })?;
+        if let Some(retried_as) = payout.retried_as {
+            let payout_id = payout_id.clone();
+            return Err(EngineError::AlreadyRetried { payout_id, retried_as });
+        }
+        let hint = match payout.status {
+            PayoutStatus::Failed | PayoutStatus::Cancelled | PayoutStatus::Returned => {
+                let request = PersonRequest {
+                    wallet: WalletKey {
+                        affiliate_id: payout.affiliate_id,
+                        currency: payout.currency,
+                    },
+                    amount_minor: payout.amount_minor,
+                    retry_of: Some(payout_id.clone()),
+                };
+                return self.request(work, org, &request).await;
+            }
+            PayoutStatus::Completed => ": it was paid",
+            PayoutStatus::Pending | PayoutStatus::Approved => ": it is still waiting to be sent",
+            PayoutStatus::Processing => {
+                ": its money may be on its way, and sending it again could pay twice"
+            }
+        };
+        let (payout_id, status) = (payout_id.clone(), payout.status);
+        Err(EngineError::WrongStatus { payout_id, status, verb: "retried", hint })
+    }
+}

@@ -1,0 +1,199 @@
+//! The engine: the only room that moves money. Every change of a wallet, whether a person or a
+//! schedule asked for it, goes through a function of this room, and through [`ledger`] below it.
+//!
+//! Transactions are bounded, and nothing external is called inside one.
+
+mod accrue;
+mod audit;
+mod cancel;
+mod enrol;
+mod explain;
+mod ledger;
+mod outcome;
+mod prune;
+mod reconcile;
+mod release;
+mod request;
+mod submission;
+mod submit;
+mod tally;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::domain::{Actor, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError};
+use crate::providers::Provider;
+use crate::store::{RunLease, Store, StoreError, Tx};
+
+pub use accrue::Verdict;
+pub use audit::{AuditLine, INVARIANTS};
+pub use explain::{Explanation, WalletExplanation};
+pub use reconcile::Reach;
+pub use request::{AutoRequest, PersonRequest};
+pub use submit::{Planned, SUBMIT_BEATS};
+pub use tally::{Skips, Tally};
+
+/// Tries of a transaction that lost a race, before the error is passed on.
+const MOST_TRIES: u32 = 8;
+
+/// Timing and width of the engine's work.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// How long a send, or a run, is trusted without a sign of life.
+    pub lease: TimeDelta,
+    /// How often a sign of life is given.
+    pub heartbeat: TimeDelta,
+    /// Provider calls under way at once, per job.
+    pub calls_in_flight: usize,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            lease: TimeDelta::seconds(20),
+            heartbeat: TimeDelta::seconds(5),
+            calls_in_flight: 4,
+        }
+    }
+}
+
+/// The shared payout engine. Cloning shares it.
+#[derive(Clone)]
+pub struct Engine {
+    pub store: Store,
+    pub clock: Clock,
+    providers: Arc<HashMap<MethodKind, Arc<dyn Provider>>>,
+    pub settings: EngineSettings,
+}
+
+/// On whose behalf the engine works, and until when.
+#[derive(Debug, Clone)]
+pub struct Work {
+    pub actor: Actor,
+    /// The run whose lease every transaction re-checks; `None` for a person's single act.
+    pub run: Option<RunLease>,
+    /// Asked between batches; once cancelled, what is in hand is finished and no more begun.
+    pub stop: CancellationToken,
+}
+
+impl Work {
+    /// A person's single act at the command line.
+    pub fn by_person(actor: Actor) -> Self {
+        Self { actor, run: None, stop: CancellationToken::new() }
+    }
+}
+
+/// What the engine refuses or cannot do. Display names the ids and what to do.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("a wallet refused a movement")]
+    Wallet(#[from] WalletError),
+    #[error("a sum cannot be made")]
+    Money(#[from] MoneyError),
+    #[error("run {run_id} lost its lease to another worker: its work goes on there")]
+    LeaseLost { run_id: String },
+    #[error("wallet {affiliate_id} in {currency} does not exist: import a commission of it first")]
+    NoWallet { affiliate_id: String, currency: String },
+    #[error("payout {payout_id} does not exist in this org")]
+    NoPayout { payout_id: PayoutId },
+    #[error("payout {payout_id} is {status}, so it cannot be {verb}{hint}")]
+    WrongStatus { payout_id: PayoutId, status: PayoutStatus, verb: &'static str, hint: &'static str },
+    #[error("payout {payout_id} was retried already, as {retried_as}: look at that one")]
+    AlreadyRetried { payout_id: PayoutId, retried_as: PayoutId },
+    #[error("the request is refused: {}", describe(failing))]
+    Refused { failing: Vec<GateCheck> },
+}
+
+fn describe(failing: &[GateCheck]) -> String {
+    let one = |check: &GateCheck| format!("{} (wants {}, found {})", check.gate, check.wants, check.found);
+    failing.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+impl EngineError {
+    /// A stable code, for logs and for the API.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(_) => "store_failed",
+            Self::Wallet(_) => "wallet_refused",
+            Self::Money(_) => "amount_overflow",
+            Self::LeaseLost { .. } => "lease_lost",
+            Self::NoWallet { .. } => "no_wallet",
+            Self::NoPayout { .. } => "no_payout",
+            Self::WrongStatus { .. } => "wrong_status",
+            Self::AlreadyRetried { .. } => "already_retried",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
+    /// Whether it is a refusal of what was asked, rather than a failure.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::NoWallet { .. } | Self::NoPayout { .. } | Self::WrongStatus { .. }
+                | Self::AlreadyRetried { .. } | Self::Refused { .. }
+        )
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_transient() || error.is_duplicate())
+    }
+}
+
+impl Engine {
+    /// An engine over a store and the rails that are configured.
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        providers: Vec<Arc<dyn Provider>>,
+        settings: EngineSettings,
+    ) -> Self {
+        let providers = providers.into_iter().map(|provider| (provider.kind(), provider)).collect();
+        Self { store, clock, providers: Arc::new(providers), settings }
+    }
+
+    /// The rails that are configured.
+    pub fn rails(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
+        self.providers.values()
+    }
+
+    fn provider(&self, kind: MethodKind) -> Option<&Arc<dyn Provider>> {
+        self.providers.get(&kind)
+    }
+
+    /// Begins a transaction on behalf of `work`; a run that lost its lease gets none.
+    async fn begin(&self, work: &Work) -> Result<Tx, EngineError> {
+        let mut tx = self.store.begin().await?;
+        if let Some(lease) = &work.run
+            && !tx.run_fence(lease).await?
+        {
+            return Err(EngineError::LeaseLost { run_id: lease.run_id.to_string() });
+        }
+        Ok(tx)
+    }
+
+    /// Runs a transaction again, from its start, when it lost a race; what it writes carries
+    /// unique keys, so a try that did commit cannot be repeated.
+    async fn retrying<T>(
+        &self,
+        transaction: impl AsyncFn() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let mut tries = 1;
+        loop {
+            match transaction().await {
+                Err(error) if error.is_transient() && tries < MOST_TRIES => {
+                    let wait = self.clock.jittered(TimeDelta::milliseconds(10 << tries));
+                    tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
+                    tries += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+}

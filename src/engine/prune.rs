@@ -1,0 +1,49 @@
+//! Prune: records of work grow old and go. Money's own records (entries, commissions, payouts,
+//! lines, events, transfers) never do.
+
+use chrono::TimeDelta;
+
+use super::{Engine, EngineError, Tally, Work};
+
+/// Rows deleted per transaction.
+const BATCH: i64 = 5_000;
+
+impl Engine {
+    /// Deletes ended runs and decisions that are older than told, batch by batch.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`]; the batches before it stand.
+    pub async fn prune(
+        &self,
+        work: &Work,
+        keep_runs: TimeDelta,
+        keep_decisions: TimeDelta,
+    ) -> Result<Tally, EngineError> {
+        let mut tally = Tally::default();
+        let now = self.clock.now();
+        let mut pruned = |count: u64| {
+            tally.seen += count;
+            tally.acted += count;
+            count < BATCH.unsigned_abs()
+        };
+        while !work.stop.is_cancelled() {
+            let mut tx = self.begin(work).await?;
+            let count = tx.runs_prune(now - keep_runs, BATCH).await?;
+            tx.commit().await?;
+            if pruned(count) {
+                break;
+            }
+        }
+        for org in self.store.orgs().await? {
+            while !work.stop.is_cancelled() {
+                let mut tx = self.begin(work).await?;
+                let count = tx.decisions_prune(&org, now - keep_decisions, BATCH).await?;
+                tx.commit().await?;
+                if pruned(count) {
+                    break;
+                }
+            }
+        }
+        Ok(tally)
+    }
+}

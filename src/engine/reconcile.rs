@@ -1,0 +1,481 @@
+//! Reconcile: the one path that settles. It asks the provider what became of every open
+//! transfer, and goes on asking after completion for as long as the rail can return money.
+//!
+//! It takes no hint about what changed: it looks at what is due, asks, and applies the answer
+//! through guarded transitions, so that asking twice changes nothing.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::StreamExt;
+use tracing::{info, warn};
+
+use super::outcome::{Stamp, end_transfers};
+use super::submission::{Refusal, body_hash, named, outgoing};
+use super::{Engine, EngineError, Tally, Work};
+use crate::domain::{Money, OrgId, Scope, SubmissionState, TransferState};
+use crate::providers::{Found, ItemReport, Problem, Sent, Standing};
+use crate::store::{CheckRecord, SubmissionRow, Transfer, TransferNews};
+
+/// Submissions claimed at a time.
+const CLAIM: i64 = 32;
+/// For how long a claimed submission is not claimed by another worker.
+const CLAIMED_FOR: TimeDelta = TimeDelta::minutes(2);
+/// Pauses between checks of one submission, growing; the last one repeats.
+const PAUSES: [TimeDelta; 7] = [
+    TimeDelta::seconds(15),
+    TimeDelta::minutes(1),
+    TimeDelta::minutes(5),
+    TimeDelta::minutes(15),
+    TimeDelta::hours(1),
+    TimeDelta::hours(6),
+    TimeDelta::hours(24),
+];
+/// How long money may still come back after it arrived (PayPal: 30 days), watched daily.
+const WATCH: TimeDelta = TimeDelta::days(31);
+/// Re-sends of the same bytes that a provider must have refused, over the first pauses, before
+/// an unclear send counts as refused.
+const REFUSALS_NEEDED: i64 = 4;
+
+/// How much a run takes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// What is due.
+    Due,
+    /// Everything open, due or not: a person asked.
+    All,
+}
+
+impl Reach {
+    /// The instant up to which waiting things count as due.
+    pub fn due_by(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::Due => now,
+            Self::All => now + TimeDelta::days(36_500),
+        }
+    }
+}
+
+/// A submission that is being asked about, as it was when it was claimed.
+struct Claimed {
+    row: SubmissionRow,
+    transfers: Vec<Transfer>,
+}
+
+/// What the provider answered about one submission.
+enum Answer {
+    /// About a send whose answer was lost: what sending the same bytes again said.
+    Resent(Sent),
+    Looked(Found),
+    /// It cannot be asked at all.
+    Unaskable(Problem),
+}
+
+impl Engine {
+    /// Asks the providers about what is due (or, with [`Reach::All`], about everything open) and
+    /// applies what they say.
+    ///
+    /// # Errors
+    /// [`EngineError`] of the store; what was applied before it stands.
+    pub async fn reconcile(
+        &self,
+        work: &Work,
+        reach: Reach,
+        scope: &Scope,
+    ) -> Result<Tally, EngineError> {
+        let mut tally = Tally::default();
+        self.expire_leases(work, reach, &mut tally).await?;
+        let due_by = reach.due_by(self.clock.now());
+        for org in self.store.orgs_to_check(due_by).await? {
+            if scope.has_org(&org) {
+                self.reconcile_org(work, &org, reach, &mut tally).await?;
+            }
+        }
+        Ok(tally)
+    }
+
+    /// A send whose lease ran out is `unknown`, never `prepared`: its bytes may have left. When a
+    /// person asks about everything, sends in hand are waited for (at most one lease long).
+    async fn expire_leases(
+        &self,
+        work: &Work,
+        reach: Reach,
+        tally: &mut Tally,
+    ) -> Result<(), EngineError> {
+        let started = self.store.database_now().await?;
+        loop {
+            let database_now = self.store.database_now().await?;
+            for (org, submission) in self.store.leases_expired(database_now).await? {
+                let mut tx = self.begin(work).await?;
+                let now = self.clock.now();
+                if tx.submission_expire(&org, &submission, database_now, now).await? {
+                    tally.note(format!("submission {submission} of org {org} was in hand of a process that stopped; it is looked up"));
+                    warn!(event = "submission.lease.expired", submission_id = %submission, org_id = %org);
+                }
+                tx.commit().await?;
+            }
+            let in_hand = self.store.lease_last().await?;
+            let patience = started + self.settings.lease;
+            if reach == Reach::Due || in_hand.is_none() || database_now > patience || work.stop.is_cancelled() {
+                return Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        }
+    }
+
+    async fn reconcile_org(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        reach: Reach,
+        tally: &mut Tally,
+    ) -> Result<(), EngineError> {
+        let mut after = String::new();
+        while !work.stop.is_cancelled() {
+            let claimed = self.claim(work, org, reach, &after).await?;
+            let Some(last) = claimed.last() else { break };
+            after = last.row.submission_id.to_string();
+            let mut answers = futures::stream::iter(claimed)
+                .map(|claimed| async {
+                    let answer = self.ask(&claimed).await;
+                    (claimed, answer)
+                })
+                .buffer_unordered(self.settings.calls_in_flight);
+            while let Some((claimed, answer)) = answers.next().await {
+                tally.merge(self.apply(work, claimed, answer).await?)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn claim(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        reach: Reach,
+        after: &str,
+    ) -> Result<Vec<Claimed>, EngineError> {
+        self.retrying(async || {
+            let now = self.clock.now();
+            let mut tx = self.begin(work).await?;
+            let rows = match reach {
+                Reach::Due => tx.submissions_due(org, now, CLAIM).await?,
+                Reach::All => tx.submissions_open(org, after, CLAIM).await?,
+            };
+            let ids: Vec<_> = rows.iter().map(|row| &row.submission_id).collect();
+            tx.submissions_check_later(org, &ids, now + CLAIMED_FOR).await?;
+            let mut claimed = Vec::with_capacity(rows.len());
+            for row in rows {
+                let transfers = tx.transfers_of(org, &row.submission_id).await?;
+                claimed.push(Claimed { row, transfers });
+            }
+            tx.commit().await?;
+            Ok(claimed)
+        })
+        .await
+    }
+
+    /// Asks the provider, with no transaction in scope.
+    async fn ask(&self, claimed: &Claimed) -> Answer {
+        let Claimed { row, transfers } = claimed;
+        let Some(provider) = self.provider(row.method_kind) else {
+            let words = format!("the rail {} is not configured, so nobody can be asked", row.method_kind);
+            return Answer::Unaskable(Problem::new("rail_not_configured", words));
+        };
+        let outgoing = outgoing(row, transfers);
+        if row.provider_batch_id.is_some() || row.state == SubmissionState::Accepted {
+            return Answer::Looked(provider.look_up(&outgoing).await);
+        }
+        // The answer to the send was lost. Within its window the provider recognises our
+        // reference, so the same bytes again are a question, not a second payment.
+        let window_ends = row.first_sent_at.map(|at| at + provider.resend_window());
+        if window_ends.is_none_or(|ends| self.clock.now() >= ends) {
+            let words = "the provider no longer recognises its reference, so it cannot be asked: \
+                         look it up at the provider by hand";
+            return Answer::Unaskable(Problem::new("window_passed", words));
+        }
+        let body = provider.render(&outgoing);
+        if body_hash(&body) != row.body_hash {
+            let words = "its bytes would differ from those that were sent: put the rail's settings \
+                         (note, email_subject) back to what they were";
+            return Answer::Unaskable(Problem::new("body_changed", words));
+        }
+        Answer::Resent(provider.send(&outgoing, &body).await)
+    }
+
+    async fn apply(&self, work: &Work, claimed: Claimed, answer: Answer) -> Result<Tally, EngineError> {
+        let (row, answer) = match answer {
+            Answer::Resent(Sent::Accepted { provider_batch_id }) => {
+                let row = self.found_again(work, &claimed, provider_batch_id).await?;
+                let claimed = Claimed { row, transfers: claimed.transfers };
+                let answer = self.ask(&claimed).await;
+                return self.apply_once(work, claimed, answer).await;
+            }
+            answer => (claimed, answer),
+        };
+        self.apply_once(work, row, answer).await
+    }
+
+    /// A send whose answer was lost turns out to be accepted.
+    async fn found_again(
+        &self,
+        work: &Work,
+        claimed: &Claimed,
+        provider_batch_id: Option<String>,
+    ) -> Result<SubmissionRow, EngineError> {
+        let Claimed { row, .. } = claimed;
+        let record = CheckRecord {
+            state: SubmissionState::Accepted,
+            provider_batch_id,
+            problem: None,
+            next_check_at: Some(self.clock.now()),
+            counts: false,
+        };
+        self.retrying(async || {
+            let now = self.clock.now();
+            let mut tx = self.begin(work).await?;
+            tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await?;
+            let to = TransferState::Accepted;
+            tx.transfers_follow(&row.org_id, &row.submission_id, to, now).await?;
+            let row = tx.submission(&row.org_id, &row.submission_id).await?;
+            tx.commit().await?;
+            info!(event = "submission.found_again", submission_id = %row.submission_id,
+                  provider_batch_id = row.provider_batch_id);
+            Ok(row)
+        })
+        .await
+    }
+
+    async fn apply_once(
+        &self,
+        work: &Work,
+        claimed: Claimed,
+        answer: Answer,
+    ) -> Result<Tally, EngineError> {
+        let problem = match answer {
+            Answer::Looked(Found::Items(reports)) => {
+                return self.apply_reports(work, &claimed, &reports).await;
+            }
+            Answer::Resent(Sent::Refused { items, problem })
+                if claimed.row.checks + 1 >= REFUSALS_NEEDED =>
+            {
+                let refusal = Refusal { items: items.into_iter().collect(), problem };
+                return self.refused_for_good(work, &claimed, &refusal).await;
+            }
+            Answer::Looked(Found::Nothing(problem) | Found::Unclear(problem))
+            | Answer::Unaskable(problem)
+            | Answer::Resent(
+                Sent::NotSent(problem)
+                | Sent::Throttled { problem, .. }
+                | Sent::Blocked(problem)
+                | Sent::Refused { problem, .. }
+                | Sent::Unknown(problem),
+            ) => problem,
+            Answer::Resent(Sent::Accepted { .. }) => {
+                Problem::new("accepted", "accepted again while it was looked up")
+            }
+        };
+        self.ask_again_later(work, &claimed, &problem).await
+    }
+
+    async fn ask_again_later(
+        &self,
+        work: &Work,
+        claimed: &Claimed,
+        problem: &Problem,
+    ) -> Result<Tally, EngineError> {
+        let Claimed { row, transfers } = claimed;
+        let mut tally = Tally::default();
+        let open = transfers.iter().filter(|transfer| is_open(transfer)).count() as u64;
+        tally.seen += open;
+        tally.failed += open;
+        tally.note(format!("{}: {problem}", named(&row.org_id, row)));
+        warn!(event = "submission.not_answered", submission_id = %row.submission_id,
+              provider = %row.method_kind, code = problem.code.as_str(), message = problem.message.as_str());
+        self.retrying(async || {
+            let now = self.clock.now();
+            let unaskable = matches!(problem.code.as_str(), "window_passed" | "body_changed");
+            let record = CheckRecord {
+                state: if unaskable { SubmissionState::Review } else { row.state },
+                provider_batch_id: None,
+                problem: Some((problem.code.clone(), problem.message.clone())),
+                next_check_at: Some(now + self.pause(row.checks)),
+                counts: true,
+            };
+            let mut tx = self.begin(work).await?;
+            tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await?;
+            tx.commit().await?;
+            Ok(())
+        })
+        .await?;
+        Ok(tally)
+    }
+
+    /// The same bytes were refused again and again: identical bytes that are refused now would
+    /// have been refused then, so nothing of the first send was paid.
+    async fn refused_for_good(
+        &self,
+        work: &Work,
+        claimed: &Claimed,
+        refusal: &Refusal,
+    ) -> Result<Tally, EngineError> {
+        let Claimed { row, transfers } = claimed;
+        let Some(provider) = self.provider(row.method_kind) else { return Ok(Tally::default()) };
+        self.retrying(async || {
+            let now = self.clock.now();
+            let mut tx = self.begin(work).await?;
+            let record = CheckRecord {
+                state: SubmissionState::Refused,
+                provider_batch_id: None,
+                problem: Some((refusal.problem.code.clone(), refusal.problem.message.clone())),
+                next_check_at: None,
+                counts: true,
+            };
+            if !tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await? {
+                return Ok(Tally::default());
+            }
+            let stamp = Stamp { org: &row.org_id, actor: &work.actor, now };
+            let tally = self.dismantle(&mut tx, stamp, provider.as_ref(), transfers, refusal).await?;
+            tx.commit().await?;
+            Ok(tally)
+        })
+        .await
+    }
+
+    /// Applies what the provider says of each transfer, in one transaction.
+    async fn apply_reports(
+        &self,
+        work: &Work,
+        claimed: &Claimed,
+        reports: &[ItemReport],
+    ) -> Result<Tally, EngineError> {
+        let Claimed { row, transfers } = claimed;
+        let sorted = Sorted::new(transfers, reports);
+        self.retrying(async || {
+            let now = self.clock.now();
+            let mut tx = self.begin(work).await?;
+            let stamp = Stamp { org: &row.org_id, actor: &work.actor, now };
+            let mut tally = Tally { seen: sorted.open_before, ..Tally::default() };
+            sorted.notes.iter().for_each(|note| tally.note(note.as_str()));
+            tx.transfers_note(&row.org_id, &sorted.open, now).await?;
+            for (to, news) in [
+                (TransferState::Settled, &sorted.settled),
+                (TransferState::Rejected, &sorted.rejected),
+                (TransferState::Returned, &sorted.returned),
+            ] {
+                for moved in end_transfers(&mut tx, stamp, to, news).await? {
+                    let amount = Money::new(moved.amount_minor, moved.currency);
+                    tally.act(amount)?;
+                    tally.outcome(to.as_str(), amount)?;
+                }
+            }
+            for amount in &sorted.still_open {
+                tally.outcome("open", *amount)?;
+            }
+            let record = CheckRecord {
+                state: SubmissionState::Accepted,
+                provider_batch_id: None,
+                problem: None,
+                next_check_at: self.next_check(row, &sorted, now),
+                counts: true,
+            };
+            tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await?;
+            tx.commit().await?;
+            Ok(tally)
+        })
+        .await
+    }
+
+    fn next_check(&self, row: &SubmissionRow, sorted: &Sorted, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if !sorted.still_open.is_empty() {
+            return Some(now + self.pause(row.checks));
+        }
+        let last_settled = match sorted.settled.is_empty() {
+            true => sorted.last_settled,
+            false => Some(now),
+        };
+        let watched = last_settled.is_some_and(|at| now < at + WATCH);
+        watched.then(|| now + self.clock.jittered(TimeDelta::days(1)))
+    }
+
+    fn pause(&self, checks: i64) -> TimeDelta {
+        let step = usize::try_from(checks).unwrap_or(0).min(PAUSES.len() - 1);
+        self.clock.jittered(PAUSES[step])
+    }
+}
+
+fn is_open(transfer: &Transfer) -> bool {
+    matches!(transfer.state, TransferState::Accepted | TransferState::Unknown | TransferState::Sending)
+}
+
+/// A provider's reports, sorted by what they do to our transfers.
+#[derive(Default)]
+struct Sorted {
+    settled: Vec<TransferNews>,
+    rejected: Vec<TransferNews>,
+    returned: Vec<TransferNews>,
+    /// News of transfers that stay where they are.
+    open: Vec<TransferNews>,
+    still_open: Vec<Money>,
+    open_before: u64,
+    last_settled: Option<DateTime<Utc>>,
+    notes: Vec<String>,
+}
+
+impl Sorted {
+    fn new(transfers: &[Transfer], reports: &[ItemReport]) -> Self {
+        let by_reference: std::collections::HashMap<_, _> =
+            reports.iter().map(|report| (&report.reference, report)).collect();
+        let mut sorted = Self::default();
+        for transfer in transfers {
+            sorted.last_settled = sorted.last_settled.max(transfer.settled_at);
+            sorted.open_before += u64::from(is_open(transfer));
+            match by_reference.get(&transfer.reference) {
+                Some(report) => sorted.sort(transfer, report),
+                None if is_open(transfer) => sorted.still_open.push(transfer.amount),
+                None => {}
+            }
+        }
+        sorted
+    }
+
+    fn sort(&mut self, transfer: &Transfer, report: &ItemReport) {
+        let news = news(transfer, report);
+        let differs = report.amount.filter(|amount| *amount != transfer.amount);
+        match (report.standing, transfer.state) {
+            (_, TransferState::Rejected | TransferState::Returned) => {}
+            (Standing::Settled, TransferState::Settled) | (Standing::Open, TransferState::Settled) => {}
+            (Standing::Settled, _) if let Some(amount) = differs => {
+                // Never settled on another amount than was asked: a person has to look.
+                let words = format!(
+                    "transfer {} is {} {}, the provider says {amount}: look it up by hand",
+                    transfer.transfer_id, transfer.amount, transfer.amount.currency
+                );
+                self.notes.push(words.clone());
+                let (code, message) = (Some("amount_mismatch".to_owned()), Some(words));
+                self.open.push(TransferNews { code, message, ..news });
+                self.still_open.push(transfer.amount);
+            }
+            (Standing::Settled, _) => self.settled.push(news),
+            // What came back after it had arrived, whatever the provider calls it.
+            (Standing::Rejected | Standing::Returned, TransferState::Settled) => {
+                self.returned.push(news);
+            }
+            (Standing::Rejected | Standing::Returned, _) => self.rejected.push(news),
+            (Standing::Open, _) => {
+                self.open.push(news);
+                self.still_open.push(transfer.amount);
+            }
+        }
+    }
+}
+
+fn news(transfer: &Transfer, report: &ItemReport) -> TransferNews {
+    let (code, message) = report.problem.clone().map(|p| (p.code, p.message)).unzip();
+    let gone = matches!(report.standing, Standing::Rejected | Standing::Returned);
+    TransferNews {
+        transfer_id: transfer.transfer_id.clone(),
+        provider_id: report.provider_id.clone(),
+        provider_status: Some(report.provider_status.clone()),
+        code: code.or_else(|| gone.then(|| report.provider_status.clone())),
+        message,
+    }
+}

@@ -1,0 +1,87 @@
+//! Release: held commissions whose hold window has passed become available.
+
+use std::collections::BTreeMap;
+
+use super::{Engine, EngineError, Tally, Work, ledger};
+use crate::domain::{
+    BatchId, Bucket, EntryKind, Money, MoneyError, Movement, OrgId, ProgramId, WalletKey,
+};
+use crate::store::Released;
+
+impl Engine {
+    /// The (org, program) pairs with commissions to release now; with `auto_only` those of
+    /// programs that credit by themselves.
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn programs_to_release(&self, auto_only: bool) -> Result<Vec<(OrgId, ProgramId)>, EngineError> {
+        Ok(self.store.programs_due(self.clock.now(), auto_only).await?)
+    }
+
+    /// Releases everything due in one program, batch by batch, until nothing is or the work is
+    /// stopped. A batch takes whole wallets (those behind the `batch` longest due commissions),
+    /// so that each wallet is written once.
+    ///
+    /// # Errors
+    /// [`EngineError`]; the batches before it stand.
+    pub async fn release_program(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        program: &ProgramId,
+        batch: i64,
+    ) -> Result<Tally, EngineError> {
+        let mut tally = Tally::default();
+        while !work.stop.is_cancelled() {
+            let released =
+                self.retrying(async || self.release_batch(work, org, program, batch).await).await?;
+            if released.is_empty() {
+                break;
+            }
+            for commission in &released {
+                tally.seen += 1;
+                tally.act(Money::new(commission.amount_minor, commission.currency))?;
+            }
+        }
+        Ok(tally)
+    }
+
+    async fn release_batch(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        program: &ProgramId,
+        limit: i64,
+    ) -> Result<Vec<Released>, EngineError> {
+        let now = self.clock.now();
+        let batch: BatchId = self.clock.mint();
+        let mut tx = self.begin(work).await?;
+        let wallets = tx.wallets_due(org, program, now, limit).await?;
+        tx.wallets_lock(org, &wallets).await?;
+        let released = tx.commissions_release(org, &batch, &wallets, now).await?;
+        let movements = movements(&batch, &released)?;
+        ledger::post(&mut tx, org, movements, &work.actor, now).await?;
+        tx.commit().await?;
+        Ok(released)
+    }
+}
+
+/// One entry per wallet and batch; its commissions carry the batch.
+fn movements(batch: &BatchId, released: &[Released]) -> Result<Vec<Movement>, MoneyError> {
+    let mut sums: BTreeMap<WalletKey, i64> = BTreeMap::new();
+    for Released { affiliate_id, currency, amount_minor } in released {
+        let key = WalletKey { affiliate_id: affiliate_id.clone(), currency: *currency };
+        let sum = sums.entry(key).or_default();
+        let overflow = MoneyError::Overflow { left: *sum, right: *amount_minor };
+        *sum = sum.checked_add(*amount_minor).ok_or(overflow)?;
+    }
+    let movement = |(wallet, amount_minor): (WalletKey, i64)| Movement {
+        kind: EntryKind::Release,
+        from: Bucket::Held,
+        to: Bucket::Available,
+        amount_minor,
+        entry_key: format!("release:{batch}:{}:{}", wallet.affiliate_id, wallet.currency),
+        wallet,
+    };
+    Ok(sums.into_iter().filter(|(_, sum)| *sum > 0).map(movement).collect())
+}

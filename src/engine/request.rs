@@ -1,0 +1,214 @@
+//! Request: an affiliate's available money is asked out. One function makes payouts, for a
+//! person and for a schedule alike; the gates are one function too (`domain::check_gates`).
+
+use super::{Engine, EngineError, Tally, Work, ledger};
+use crate::clock::Clock;
+use crate::domain::{
+    Bucket, Candidate, CandidateMethod, EntryKind, GateCheck, Intent, Money, Movement, OrgId,
+    PayoutId, PayoutOrigin, RunId, Scope, WalletKey, check_gates,
+};
+use crate::store::{Allocation, NewDecision, NewPayout, Tx};
+
+/// What an auto-payout run asks for.
+#[derive(Debug, Clone)]
+pub struct AutoRequest {
+    pub run_id: RunId,
+    /// The period that its payouts belong to (`2026-W47`): one per wallet and period.
+    pub period: String,
+    pub scope: Scope,
+    /// Wallets per transaction.
+    pub page: i64,
+}
+
+/// What a person asks for.
+#[derive(Debug, Clone)]
+pub struct PersonRequest {
+    pub wallet: WalletKey,
+    /// Minor units.
+    pub amount_minor: i64,
+    /// The failed payout that this one takes the place of.
+    pub retry_of: Option<PayoutId>,
+}
+
+impl Engine {
+    /// Decides about every wallet of an org with a balance other than 0, page by page: requests
+    /// a payout of all that is available, or keeps every reason why not.
+    ///
+    /// # Errors
+    /// [`EngineError`]; the pages before it stand.
+    pub async fn request_automatic(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        request: &AutoRequest,
+    ) -> Result<Tally, EngineError> {
+        let mut tally = Tally::default();
+        let mut after: Option<WalletKey> = None;
+        while !work.stop.is_cancelled() {
+            let page =
+                self.retrying(async || self.request_page(work, org, request, after.as_ref()).await);
+            let (page, last) = page.await?;
+            tally.merge(page)?;
+            let Some(last) = last else { break };
+            after = Some(last);
+        }
+        Ok(tally)
+    }
+
+    async fn request_page(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        request: &AutoRequest,
+        after: Option<&WalletKey>,
+    ) -> Result<(Tally, Option<WalletKey>), EngineError> {
+        let now = self.clock.now();
+        let mut tx = self.begin(work).await?;
+        let candidates = tx.candidates_page(org, &request.period, after, request.page).await?;
+        let last = candidates.last().map(|candidate| WalletKey {
+            affiliate_id: candidate.affiliate_id.clone(),
+            currency: candidate.currency,
+        });
+        let mut tally = Tally::default();
+        let mut payouts = Vec::new();
+        let mut decisions = Vec::with_capacity(candidates.len());
+        for candidate in candidates.iter().filter(|candidate| in_scope(&request.scope, candidate)) {
+            let (decision, payout) = decide(candidate, request, &self.clock);
+            tally.seen += 1;
+            let available = Money::new(candidate.available_minor, candidate.currency);
+            match decision.failing.first() {
+                None => tally.act(available)?,
+                Some(check) => tally.skip(check.gate.as_str(), available)?,
+            }
+            decisions.push(decision);
+            payouts.extend(payout);
+        }
+        write_payouts(&mut tx, org, &payouts, work, now).await?;
+        tx.decisions_insert(org, &request.run_id, &decisions, now).await?;
+        tx.commit().await?;
+        Ok((tally, last))
+    }
+
+    /// Requests a payout for a person.
+    ///
+    /// # Errors
+    /// [`EngineError::NoWallet`], or [`EngineError::Refused`] with every failing gate.
+    pub async fn request(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        request: &PersonRequest,
+    ) -> Result<PayoutId, EngineError> {
+        self.retrying(async || {
+            let now = self.clock.now();
+            let mut tx = self.begin(work).await?;
+            let Some(candidate) = tx.candidate_lock(org, &request.wallet, "").await? else {
+                return Err(EngineError::NoWallet {
+                    affiliate_id: request.wallet.affiliate_id.to_string(),
+                    currency: request.wallet.currency.to_string(),
+                });
+            };
+            let intent =
+                Intent { origin: PayoutOrigin::Person, amount_minor: request.amount_minor };
+            let method = match pass(&candidate, intent) {
+                Ok(method) => method,
+                Err(failing) => return Err(EngineError::Refused { failing }),
+            };
+            let payout = NewPayout {
+                retry_of: request.retry_of.clone(),
+                ..new_payout(&candidate, method, intent, &self.clock)
+            };
+            write_payouts(&mut tx, org, std::slice::from_ref(&payout), work, now).await?;
+            tx.commit().await?;
+            Ok(payout.payout_id)
+        })
+        .await
+    }
+}
+
+fn in_scope(scope: &Scope, candidate: &Candidate) -> bool {
+    let kind = candidate.method.as_ref().map(|method| method.destination.kind());
+    scope.has_program(&candidate.program_id)
+        && scope.has_currency(candidate.currency)
+        && kind.is_none_or(|kind| scope.has_method(kind))
+}
+
+/// The method to pay by, if every gate lets the candidate pass; otherwise all that fail.
+fn pass(candidate: &Candidate, intent: Intent) -> Result<&CandidateMethod, Vec<GateCheck>> {
+    let failing: Vec<_> =
+        check_gates(candidate, intent).into_iter().filter(|check| !check.passed).collect();
+    match &candidate.method {
+        Some(method) if failing.is_empty() => Ok(method),
+        _ => Err(failing),
+    }
+}
+
+fn decide(
+    candidate: &Candidate,
+    request: &AutoRequest,
+    clock: &Clock,
+) -> (NewDecision, Option<NewPayout>) {
+    let intent = Intent::auto(candidate);
+    let (payout, failing) = match pass(candidate, intent) {
+        Err(failing) => (None, failing),
+        Ok(method) => {
+            let payout = new_payout(candidate, method, intent, clock);
+            let (period, run_id) = (Some(request.period.clone()), Some(request.run_id.clone()));
+            (Some(NewPayout { period, run_id, ..payout }), Vec::new())
+        }
+    };
+    let decision = NewDecision {
+        affiliate_id: candidate.affiliate_id.clone(),
+        currency: candidate.currency,
+        program_id: candidate.program_id.clone(),
+        available_minor: candidate.available_minor,
+        payout_id: payout.as_ref().map(|payout| payout.payout_id.clone()),
+        failing,
+    };
+    (decision, payout)
+}
+
+fn new_payout(
+    candidate: &Candidate,
+    method: &CandidateMethod,
+    intent: Intent,
+    clock: &Clock,
+) -> NewPayout {
+    NewPayout {
+        payout_id: clock.mint(),
+        affiliate_id: candidate.affiliate_id.clone(),
+        program_id: candidate.program_id.clone(),
+        currency: candidate.currency,
+        amount_minor: intent.amount_minor,
+        method_id: method.method_id.clone(),
+        destination: method.destination.clone(),
+        origin: intent.origin,
+        period: None,
+        run_id: None,
+        retry_of: None,
+    }
+}
+
+/// Payouts, their wallets' entries, their lines and the commissions behind them, together.
+async fn write_payouts(
+    tx: &mut Tx,
+    org: &OrgId,
+    payouts: &[NewPayout],
+    work: &Work,
+    now: chrono::DateTime<chrono::Utc>,
+) -> Result<(), EngineError> {
+    let movement = |payout: &NewPayout| Movement {
+        wallet: WalletKey { affiliate_id: payout.affiliate_id.clone(), currency: payout.currency },
+        kind: EntryKind::Request,
+        from: Bucket::Available,
+        to: Bucket::InFlight,
+        amount_minor: payout.amount_minor,
+        entry_key: format!("request:{}", payout.payout_id),
+    };
+    ledger::post(tx, org, payouts.iter().map(movement).collect(), &work.actor, now).await?;
+    tx.payouts_insert(org, payouts, &work.actor, now).await?;
+    tx.lines_insert(org, payouts).await?;
+    let ids: Vec<_> = payouts.iter().map(|payout| payout.payout_id.clone()).collect();
+    tx.commissions_allocate(org, &ids, Allocation::Take).await?;
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Submissions: how transfers are put together into one call, and taken apart again when the
+//! provider refused the whole because of some.
+
+use std::collections::HashMap;
+
+use sha2::{Digest, Sha256};
+
+use super::outcome::{Stamp, end_transfers};
+use super::{Engine, EngineError, Tally};
+use crate::domain::{
+    AffiliateId, Destination, Money, OrgId, PayoutId, Reference, SubmissionId, TransferState,
+};
+use crate::providers::{Outgoing, OutgoingItem, Problem, Provider};
+use crate::store::{
+    NewSubmission, NewTransfer, SubmissionRow, Transfer, TransferNews, Tx,
+};
+
+/// A payout that becomes a transfer.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub payout_id: PayoutId,
+    pub affiliate_id: AffiliateId,
+    pub amount: Money,
+    pub destination: Destination,
+}
+
+impl From<&Transfer> for Member {
+    fn from(transfer: &Transfer) -> Self {
+        Self {
+            payout_id: transfer.payout_id.clone(),
+            affiliate_id: transfer.affiliate_id.clone(),
+            amount: transfer.amount,
+            destination: transfer.destination.clone(),
+        }
+    }
+}
+
+/// The hash of the bytes that are, or were, sent.
+pub(super) fn body_hash(body: &str) -> String {
+    hex::encode(Sha256::digest(body.as_bytes()))
+}
+
+/// A submission as the provider is handed it.
+pub(super) fn outgoing(row: &SubmissionRow, transfers: &[Transfer]) -> Outgoing {
+    let item = |transfer: &Transfer| OutgoingItem {
+        reference: transfer.reference.clone(),
+        destination: transfer.destination.clone(),
+        amount: transfer.amount,
+        provider_id: transfer.provider_id.clone(),
+        open: matches!(transfer.state, TransferState::Accepted | TransferState::Unknown),
+    };
+    Outgoing {
+        reference: row.reference.clone(),
+        currency: row.currency,
+        items: transfers.iter().map(item).collect(),
+        provider_batch_id: row.provider_batch_id.clone(),
+    }
+}
+
+impl Engine {
+    /// Puts payouts of one currency together: references are minted, the bytes are fixed and
+    /// their hash is kept. The caller inserts it.
+    pub(super) fn compose(&self, provider: &dyn Provider, members: Vec<Member>) -> Option<NewSubmission> {
+        let currency = members.first()?.amount.currency;
+        let transfer = |member: Member| NewTransfer {
+            transfer_id: self.clock.mint(),
+            payout_id: member.payout_id,
+            affiliate_id: member.affiliate_id,
+            amount: member.amount,
+            reference: self.clock.mint(),
+            destination: member.destination,
+        };
+        let mut submission = NewSubmission {
+            submission_id: self.clock.mint::<SubmissionId>(),
+            method_kind: provider.kind(),
+            currency,
+            reference: self.clock.mint(),
+            body_hash: String::new(),
+            transfers: members.into_iter().map(transfer).collect(),
+        };
+        submission.body_hash = body_hash(&provider.render(&fresh(&submission)));
+        Some(submission)
+    }
+
+    /// Takes a refused submission apart: the transfers in `failing` are rejected, and their
+    /// payouts failed; the others' attempts are over too, but their payouts go into a new
+    /// submission, under new references. With nobody named, the whole is split in two, so that
+    /// the culprit is found in a few sends; a culprit alone is rejected.
+    ///
+    /// Only ever called on proof that nothing of the submission was paid.
+    pub(super) async fn dismantle(
+        &self,
+        tx: &mut Tx,
+        stamp: Stamp<'_>,
+        provider: &dyn Provider,
+        transfers: &[Transfer],
+        refusal: &Refusal,
+    ) -> Result<Tally, EngineError> {
+        let mut tally = Tally::default();
+        let (failing, surviving): (Vec<_>, Vec<_>) =
+            transfers.iter().partition(|transfer| refusal.names(transfer, transfers.len()));
+        let news: Vec<_> =
+            failing.iter().map(|transfer| note(transfer, refusal.problem_of(transfer))).collect();
+        for moved in end_transfers(tx, stamp, TransferState::Rejected, &news).await? {
+            tally.outcome("rejected", Money::new(moved.amount_minor, moved.currency))?;
+            tally.acted += 1;
+        }
+        let again = Problem::new("batch_refused", "refused with others; sent again without them");
+        let news: Vec<_> = surviving.iter().map(|transfer| note(transfer, &again)).collect();
+        tx.transfers_move(stamp.org, TransferState::Rejected, &news, stamp.now).await?;
+        let parts = if failing.is_empty() { 2 } else { 1 };
+        let width = surviving.len().div_ceil(parts).max(1);
+        for part in surviving.chunks(width) {
+            let members = part.iter().map(|transfer| Member::from(*transfer)).collect();
+            if let Some(submission) = self.compose(provider, members) {
+                tx.submission_insert(stamp.org, &submission, stamp.now).await?;
+            }
+        }
+        Ok(tally)
+    }
+}
+
+/// Why a submission was refused, and because of whom.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub items: HashMap<Reference, Problem>,
+    pub problem: Problem,
+}
+
+impl Refusal {
+    /// Nobody named and nobody else in it: then it is that one.
+    fn names(&self, transfer: &Transfer, members: usize) -> bool {
+        self.items.contains_key(&transfer.reference) || (self.items.is_empty() && members == 1)
+    }
+
+    fn problem_of(&self, transfer: &Transfer) -> &Problem {
+        self.items.get(&transfer.reference).unwrap_or(&self.problem)
+    }
+}
+
+fn note(transfer: &Transfer, problem: &Problem) -> TransferNews {
+    TransferNews {
+        transfer_id: transfer.transfer_id.clone(),
+        provider_id: None,
+        provider_status: None,
+        code: Some(problem.code.clone()),
+        message: Some(problem.message.clone()),
+    }
+}
+
+fn fresh(submission: &NewSubmission) -> Outgoing {
+    let item = |transfer: &NewTransfer| OutgoingItem {
+        reference: transfer.reference.clone(),
+        destination: transfer.destination.clone(),
+        amount: transfer.amount,
+        provider_id: None,
+        open: true,
+    };
+    Outgoing {
+        reference: submission.reference.clone(),
+        currency: submission.currency,
+        items: submission.transfers.iter().map(item).collect(),
+        provider_batch_id: None,
+    }
+}
+
+/// Which org a submission belongs to, for messages.
+pub(super) fn named(org: &OrgId, row: &SubmissionRow) -> String {
+    format!("submission {} of org {org} ({})", row.submission_id, row.method_kind)
+}

@@ -1,0 +1,522 @@
+//! Submit: approved money leaves, in three beats. *Plan* (a transaction: transfers with their
+//! references, the hash of the bytes, a lease) · *act* (the provider alone, no transaction in
+//! scope) · *record* (a transaction, fenced by the lease). No beat sees both a transaction and a
+//! provider's answer in the making, so a crash anywhere leaves a state that says what to ask.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::warn;
+
+use super::outcome::{Stamp, end_payouts};
+use super::submission::{Member, Refusal, body_hash, named, outgoing};
+use super::{Engine, EngineError, Reach, Tally, Work};
+use crate::domain::{
+    BatchId, GateCheck, MethodKind, OrgId, PayoutStatus, Scope, SubmissionId, SubmissionState,
+    TransferState, failing_at_send,
+};
+use crate::providers::{Outgoing, Problem, Provider, Sent};
+use crate::store::{PayoutMove, Queue, QueuedPayout, SendRecord, SubmissionRow, Transfer, Tx};
+
+/// The beats, by name, in order.
+pub const SUBMIT_BEATS: [&str; 3] = ["plan", "act", "record"];
+
+/// A provider that asks for a pause of at most this long is waited for within the send.
+const PATIENCE: TimeDelta = TimeDelta::seconds(10);
+/// Pauses waited for within one send.
+const MOST_PAUSES: u32 = 5;
+/// After a refusal of us (funds, permission) the rail is left alone for this long.
+const BLOCKED_FOR: TimeDelta = TimeDelta::minutes(15);
+/// Unclear answers in a row after which a run stops sending on a rail.
+const MOST_UNKNOWN: u32 = 3;
+
+/// A submission in hand: planned and leased, about to be sent.
+pub struct Planned {
+    row: SubmissionRow,
+    transfers: Vec<Transfer>,
+    lease_token: String,
+    outgoing: Outgoing,
+    body: String,
+    provider: Arc<dyn Provider>,
+}
+
+impl Planned {
+    /// The submission's id.
+    pub fn submission_id(&self) -> &SubmissionId {
+        &self.row.submission_id
+    }
+}
+
+enum Step {
+    /// Send this.
+    Send(Box<Planned>),
+    /// Nothing to send this time, but there may be more.
+    Again,
+    Done,
+}
+
+/// Rails that a run stopped sending on, and unclear answers in a row.
+#[derive(Default)]
+struct Breaker {
+    /// Submissions that wait for a later instant than this are left alone.
+    due_by: DateTime<Utc>,
+    open: HashSet<(OrgId, MethodKind)>,
+    unknown: HashMap<(OrgId, MethodKind), u32>,
+}
+
+impl Engine {
+    /// Sends everything that waits on a configured rail. Payouts whose rail is not configured
+    /// stay pending, and the tally says so. With [`Reach::All`] a rail that was left alone for a
+    /// while (no funds, slow down) is tried at once.
+    ///
+    /// # Errors
+    /// [`EngineError`] of the store; what was sent before it stands.
+    pub async fn submit_all(
+        &self,
+        work: &Work,
+        reach: Reach,
+        scope: &Scope,
+    ) -> Result<Tally, EngineError> {
+        let mut tally = Tally::default();
+        let mut breaker = Breaker { due_by: reach.due_by(self.clock.now()), ..Breaker::default() };
+        for (org, kind) in self.store.orgs_to_send(breaker.due_by).await? {
+            if scope.has_org(&org) && scope.has_method(kind) {
+                self.submit_prepared(work, &org, kind, &mut breaker, &mut tally).await?;
+            }
+        }
+        for queue in self.store.queues().await? {
+            if !scope.has_org(&queue.org_id)
+                || !scope.has_method(queue.method_kind)
+                || !scope.has_currency(queue.currency)
+            {
+                continue;
+            }
+            if self.provider(queue.method_kind).is_none() {
+                not_configured(&mut tally, &queue)?;
+                continue;
+            }
+            self.submit_queue(work, &queue, &mut breaker, &mut tally).await?;
+        }
+        Ok(tally)
+    }
+
+    async fn submit_queue(
+        &self,
+        work: &Work,
+        queue: &Queue,
+        breaker: &mut Breaker,
+        tally: &mut Tally,
+    ) -> Result<(), EngineError> {
+        let (org, kind) = (&queue.org_id, queue.method_kind);
+        while !work.stop.is_cancelled() && !breaker.is_open(org, kind) {
+            match self.plan_queue(work, queue, tally).await? {
+                Step::Done => break,
+                Step::Again => {}
+                Step::Send(planned) => self.send_planned(work, &planned, breaker, tally).await?,
+            }
+        }
+        // What a refusal took apart is ready to be sent again.
+        self.submit_prepared(work, org, kind, breaker, tally).await
+    }
+
+    async fn submit_prepared(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        kind: MethodKind,
+        breaker: &mut Breaker,
+        tally: &mut Tally,
+    ) -> Result<(), EngineError> {
+        while !work.stop.is_cancelled() && !breaker.is_open(org, kind) {
+            match self.plan_prepared(work, org, kind, breaker.due_by, tally).await? {
+                Step::Done => break,
+                Step::Again => {}
+                Step::Send(planned) => self.send_planned(work, &planned, breaker, tally).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_planned(
+        &self,
+        work: &Work,
+        planned: &Planned,
+        breaker: &mut Breaker,
+        tally: &mut Tally,
+    ) -> Result<(), EngineError> {
+        tally.seen += planned.transfers.len() as u64;
+        let sent = self.act(planned).await;
+        breaker.hear(&planned.row, &sent);
+        tally.merge(self.record(work, planned, &sent).await?)
+            .map_err(EngineError::from)
+    }
+
+    /// First beat, for the next payouts of a queue; `None` when nothing is left to send.
+    ///
+    /// # Errors
+    /// [`EngineError`]; then nothing was planned.
+    pub async fn plan(&self, work: &Work, queue: &Queue) -> Result<Option<Planned>, EngineError> {
+        let mut tally = Tally::default();
+        loop {
+            match self.plan_queue(work, queue, &mut tally).await? {
+                Step::Send(planned) => return Ok(Some(*planned)),
+                Step::Again => {}
+                Step::Done => return Ok(None),
+            }
+        }
+    }
+
+    async fn plan_queue(
+        &self,
+        work: &Work,
+        queue: &Queue,
+        tally: &mut Tally,
+    ) -> Result<Step, EngineError> {
+        let Some(provider) = self.provider(queue.method_kind) else { return Ok(Step::Done) };
+        let (step, cancelled) = self
+            .retrying(async || {
+                let mut tx = self.begin(work).await?;
+                let limit = i64::try_from(provider.batch_size()).unwrap_or(i64::MAX);
+                let page = tx.queued_page(queue, limit).await?;
+                if page.is_empty() {
+                    return Ok((Step::Done, Tally::default()));
+                }
+                let stamp = Stamp { org: &queue.org_id, actor: &work.actor, now: self.clock.now() };
+                let (payable, failing) = hold_at_gates(page);
+                let cancelled = cancel_failing(&mut tx, stamp, &failing).await?;
+                let members = payable.into_iter().map(Member::from).collect();
+                let Some(submission) = self.compose(provider.as_ref(), members) else {
+                    tx.commit().await?;
+                    return Ok((Step::Again, cancelled));
+                };
+                tx.submission_insert(stamp.org, &submission, stamp.now).await?;
+                let moves: Vec<_> = submission.transfers.iter().map(|transfer| PayoutMove {
+                    payout_id: transfer.payout_id.clone(),
+                    code: None,
+                    reason: format!("sent as {}", transfer.reference),
+                });
+                let moves: Vec<_> = moves.collect();
+                let to = PayoutStatus::Processing;
+                tx.payouts_move(stamp.org, to, &moves, stamp.actor, stamp.now).await?;
+                let row = tx.submission(stamp.org, &submission.submission_id).await?;
+                let planned = self.take_in_hand(&mut tx, row, provider, stamp.now).await?;
+                tx.commit().await?;
+                Ok((planned, cancelled))
+            })
+            .await?;
+        tally.merge(cancelled)?;
+        Ok(step)
+    }
+
+    /// First beat, for a submission that was planned before and certainly not sent: its members
+    /// are held at the gates again.
+    async fn plan_prepared(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        kind: MethodKind,
+        due_by: DateTime<Utc>,
+        tally: &mut Tally,
+    ) -> Result<Step, EngineError> {
+        let Some(provider) = self.provider(kind) else { return Ok(Step::Done) };
+        let (step, dismantled) = self
+            .retrying(async || {
+                let now = self.clock.now();
+                let mut tx = self.begin(work).await?;
+                let Some(row) = tx.submission_to_send(org, kind, due_by).await? else {
+                    return Ok((Step::Done, Tally::default()));
+                };
+                let members = tx.submission_members(org, &row.submission_id).await?;
+                let (_, failing) = hold_at_gates(members);
+                if failing.is_empty() {
+                    let planned = self.take_in_hand(&mut tx, row, provider, now).await?;
+                    tx.commit().await?;
+                    return Ok((planned, Tally::default()));
+                }
+                let stamp = Stamp { org, actor: &work.actor, now };
+                let transfers = tx.transfers_of(org, &row.submission_id).await?;
+                let refusal = refusal_of_gates(&transfers, &failing);
+                tx.submission_refuse(org, &row.submission_id, now).await?;
+                let tally = self.dismantle(&mut tx, stamp, provider.as_ref(), &transfers, &refusal);
+                let tally = tally.await?;
+                tx.commit().await?;
+                Ok((Step::Again, tally))
+            })
+            .await?;
+        tally.merge(dismantled)?;
+        Ok(step)
+    }
+
+    /// Leases a prepared submission: from the commit on, its bytes may have left.
+    async fn take_in_hand(
+        &self,
+        tx: &mut Tx,
+        mut row: SubmissionRow,
+        provider: &Arc<dyn Provider>,
+        now: DateTime<Utc>,
+    ) -> Result<Step, EngineError> {
+        let transfers = tx.transfers_of(&row.org_id, &row.submission_id).await?;
+        let outgoing = outgoing(&row, &transfers);
+        let body = provider.render(&outgoing);
+        let hash = body_hash(&body);
+        if hash != row.body_hash {
+            // Nothing was sent under the old bytes (the rail's settings changed since): these
+            // are the ones that count.
+            tx.submission_rehash(&row.org_id, &row.submission_id, &hash).await?;
+            row.body_hash = hash;
+        }
+        let lease_token = self.clock.mint::<BatchId>().to_string();
+        let until = self.store.database_now().await? + self.settings.lease;
+        let taken =
+            tx.submission_sending(&row.org_id, &row.submission_id, &lease_token, until, now);
+        if !taken.await? {
+            return Ok(Step::Again);
+        }
+        let provider = Arc::clone(provider);
+        Ok(Step::Send(Box::new(Planned { row, transfers, lease_token, outgoing, body, provider })))
+    }
+
+    /// Second beat: the provider alone. The lease is renewed while the call is under way.
+    pub async fn act(&self, planned: &Planned) -> Sent {
+        let send = send_patiently(planned);
+        tokio::pin!(send);
+        let heartbeat = self.settings.heartbeat.to_std().unwrap_or(Duration::from_secs(5));
+        loop {
+            tokio::select! {
+                sent = &mut send => return sent,
+                () = tokio::time::sleep(heartbeat) => {
+                    if let Err(error) = self.renew(planned).await {
+                        // Without the lease the record is refused and the look-up decides.
+                        warn!(event = "submission.lease.not_renewed", error = %error,
+                              submission_id = %planned.row.submission_id);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn renew(&self, planned: &Planned) -> Result<bool, EngineError> {
+        let until = self.store.database_now().await? + self.settings.lease;
+        let mut tx = self.store.begin().await?;
+        let Planned { row, lease_token, .. } = planned;
+        let held = tx.submission_renew(&row.org_id, &row.submission_id, lease_token, until).await?;
+        tx.commit().await?;
+        Ok(held)
+    }
+
+    /// Third beat: what came of it, written only while the lease is held. If it is not, nothing
+    /// is written and reconcile asks the provider.
+    ///
+    /// # Errors
+    /// [`EngineError`]; then the submission stays in hand until its lease runs out.
+    pub async fn record(
+        &self,
+        work: &Work,
+        planned: &Planned,
+        sent: &Sent,
+    ) -> Result<Tally, EngineError> {
+        self.retrying(async || {
+            let now = self.clock.now();
+            let mut tx = self.store.begin().await?;
+            let Planned { row, transfers, lease_token, provider, .. } = planned;
+            let record = send_record(sent, now);
+            let (org, id) = (&row.org_id, &row.submission_id);
+            let mut tally = Tally::default();
+            if !tx.submission_record(org, id, lease_token, &record, now).await? {
+                tally.note(format!("{} lost its lease; its look-up decides", named(org, row)));
+                tally.failed += transfers.len() as u64;
+                return Ok(tally);
+            }
+            let follow = match sent {
+                Sent::Accepted { .. } => TransferState::Accepted,
+                Sent::Unknown(_) => TransferState::Unknown,
+                Sent::NotSent(_) | Sent::Throttled { .. } | Sent::Blocked(_) => {
+                    TransferState::Prepared
+                }
+                Sent::Refused { items, problem } => {
+                    let stamp = Stamp { org, actor: &work.actor, now };
+                    let items = items.iter().cloned().collect();
+                    let refusal = Refusal { items, problem: problem.clone() };
+                    let tally = self.dismantle(&mut tx, stamp, provider.as_ref(), transfers, &refusal);
+                    let tally = tally.await?;
+                    tx.commit().await?;
+                    return Ok(tally);
+                }
+            };
+            tx.transfers_follow(org, id, follow, now).await?;
+            tx.commit().await?;
+            count(&mut tally, planned, sent)?;
+            Ok(tally)
+        })
+        .await
+    }
+}
+
+impl Breaker {
+    fn is_open(&self, org: &OrgId, kind: MethodKind) -> bool {
+        self.open.contains(&(org.clone(), kind))
+    }
+
+    fn hear(&mut self, row: &SubmissionRow, sent: &Sent) {
+        let rail = (row.org_id.clone(), row.method_kind);
+        let unknown = self.unknown.entry(rail.clone()).or_default();
+        match sent {
+            Sent::Accepted { .. } | Sent::Refused { .. } => *unknown = 0,
+            Sent::Unknown(_) => {
+                *unknown += 1;
+                if *unknown >= MOST_UNKNOWN {
+                    self.open.insert(rail);
+                }
+            }
+            Sent::NotSent(_) | Sent::Throttled { .. } | Sent::Blocked(_) => {
+                self.open.insert(rail);
+            }
+        }
+    }
+}
+
+impl From<QueuedPayout> for Member {
+    fn from(queued: QueuedPayout) -> Self {
+        Self {
+            payout_id: queued.payout_id,
+            affiliate_id: queued.candidate.affiliate_id,
+            amount: queued.amount,
+            destination: queued.destination,
+        }
+    }
+}
+
+type Failing = Vec<(QueuedPayout, Vec<GateCheck>)>;
+
+fn hold_at_gates(page: Vec<QueuedPayout>) -> (Vec<QueuedPayout>, Failing) {
+    let mut payable = Vec::with_capacity(page.len());
+    let mut failing = Vec::new();
+    for queued in page {
+        let checks = failing_at_send(&queued.candidate, queued.amount.minor);
+        match checks.is_empty() {
+            true => payable.push(queued),
+            false => failing.push((queued, checks)),
+        }
+    }
+    (payable, failing)
+}
+
+/// Who may no longer be paid gets the money back as available, with the gate as the reason.
+async fn cancel_failing(tx: &mut Tx, stamp: Stamp<'_>, failing: &Failing) -> Result<Tally, EngineError> {
+    let mut tally = Tally::default();
+    let mut moves = Vec::with_capacity(failing.len());
+    for (queued, checks) in failing {
+        let problem = gate_problem(checks);
+        tally.seen += 1;
+        tally.skip(&problem.code, queued.amount)?;
+        let (code, reason) = (Some(problem.code), problem.message);
+        moves.push(PayoutMove { payout_id: queued.payout_id.clone(), code, reason });
+    }
+    end_payouts(tx, stamp, PayoutStatus::Cancelled, &moves).await?;
+    Ok(tally)
+}
+
+fn gate_problem(checks: &[GateCheck]) -> Problem {
+    let code = checks.first().map_or("gate", |check| check.gate.as_str());
+    let words = |check: &GateCheck| format!("{}: wants {}, found {}", check.gate, check.wants, check.found);
+    Problem::new(code, checks.iter().map(words).collect::<Vec<_>>().join("; "))
+}
+
+fn refusal_of_gates(transfers: &[Transfer], failing: &Failing) -> Refusal {
+    let problem = Problem::new("gate", "a member may no longer be paid");
+    let named = |transfer: &Transfer| {
+        let (_, checks) = failing.iter().find(|(queued, _)| queued.payout_id == transfer.payout_id)?;
+        Some((transfer.reference.clone(), gate_problem(checks)))
+    };
+    Refusal { items: transfers.iter().filter_map(named).collect(), problem }
+}
+
+/// Sends once, and again only while the provider says "slow down": a 429 took nothing.
+async fn send_patiently(planned: &Planned) -> Sent {
+    let mut pauses = 0;
+    loop {
+        let sent = planned.provider.send(&planned.outgoing, &planned.body).await;
+        match &sent {
+            Sent::Throttled { retry_after: Some(pause), .. }
+                if *pause <= PATIENCE && pauses < MOST_PAUSES =>
+            {
+                pauses += 1;
+                tokio::time::sleep(pause.to_std().unwrap_or_default()).await;
+            }
+            _ => return sent,
+        }
+    }
+}
+
+fn send_record(sent: &Sent, now: DateTime<Utc>) -> SendRecord {
+    let record = |state, problem: Option<&Problem>| SendRecord {
+        state,
+        provider_batch_id: None,
+        problem: problem.map(|problem| (problem.code.clone(), problem.message.clone())),
+        next_attempt_at: None,
+        next_check_at: None,
+    };
+    let prepared = |problem, wait| SendRecord {
+        next_attempt_at: Some(now + wait),
+        ..record(SubmissionState::Prepared, Some(problem))
+    };
+    match sent {
+        Sent::Accepted { provider_batch_id } => SendRecord {
+            provider_batch_id: provider_batch_id.clone(),
+            next_check_at: Some(now),
+            ..record(SubmissionState::Accepted, None)
+        },
+        Sent::Unknown(problem) => SendRecord {
+            next_check_at: Some(now),
+            ..record(SubmissionState::Unknown, Some(problem))
+        },
+        // The next run tries again: how often jobs run is the pause between tries.
+        Sent::NotSent(problem) => prepared(problem, TimeDelta::zero()),
+        Sent::Throttled { retry_after, problem } => {
+            prepared(problem, retry_after.unwrap_or(TimeDelta::minutes(1)))
+        }
+        Sent::Blocked(problem) => prepared(problem, BLOCKED_FOR),
+        Sent::Refused { problem, .. } => record(SubmissionState::Refused, Some(problem)),
+    }
+}
+
+fn count(tally: &mut Tally, planned: &Planned, sent: &Sent) -> Result<(), EngineError> {
+    let (outcome, problem) = match sent {
+        Sent::Accepted { .. } => ("accepted", None),
+        Sent::Unknown(problem) => ("unknown", Some(problem)),
+        Sent::NotSent(problem) => ("not_sent", Some(problem)),
+        Sent::Throttled { problem, .. } => ("throttled", Some(problem)),
+        Sent::Blocked(problem) => ("blocked", Some(problem)),
+        Sent::Refused { problem, .. } => ("refused", Some(problem)),
+    };
+    for transfer in &planned.transfers {
+        tally.outcome(outcome, transfer.amount)?;
+        match problem {
+            None => tally.act(transfer.amount)?,
+            Some(_) => tally.failed += 1,
+        }
+    }
+    if let Some(problem) = problem {
+        let name = named(&planned.row.org_id, &planned.row);
+        tally.note(format!("{name}: {outcome}: {problem}"));
+        warn!(event = "submission.not_accepted", submission_id = %planned.row.submission_id,
+              provider = %planned.row.method_kind, outcome, code = problem.code.as_str(),
+              message = problem.message.as_str());
+    }
+    Ok(())
+}
+
+fn not_configured(tally: &mut Tally, queue: &Queue) -> Result<(), EngineError> {
+    let payouts = u64::try_from(queue.payouts).unwrap_or(0);
+    tally.seen += payouts;
+    let skips = tally.skipped.entry("rail_not_configured".to_owned()).or_default();
+    skips.count += payouts;
+    skips.amount.add(queue.amount())?;
+    tally.note(format!(
+        "{payouts} payouts of org {} wait for {} ({} {}): the rail is not configured, see [providers.{}]",
+        queue.org_id, queue.method_kind, queue.amount(), queue.currency, queue.method_kind
+    ));
+    Ok(())
+}

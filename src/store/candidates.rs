@@ -1,0 +1,252 @@
+//! What the gates look at: wallets to be paid, and payouts about to be sent.
+
+use sqlx::FromRow;
+
+use super::dialect::sql;
+use super::{Store, StoreError, Tx};
+use crate::domain::{
+    AffiliateId, AffiliateStatus, Candidate, CandidateMethod, Currency, Destination, MethodId,
+    MethodKind, MethodStatus, Money, OrgId, PayoutId, ProgramId, ProgramStatus, WalletKey,
+    WalletStatus,
+};
+
+// $1 org, $2 period.
+macro_rules! candidates {
+    ($($tail:literal),+) => { concat!("
+    SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
+           w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
+           p.auto_payout, pc.min_payout_minor, m.method_id, m.kind AS method_kind, m.destination,
+           m.status AS method_status,
+           CAST(CASE WHEN EXISTS (
+               SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
+                  AND o.currency = w.currency AND o.origin = 'auto' AND o.period = $2)
+               THEN 1 ELSE 0 END AS BIGINT) AS paid_in_period
+    FROM wallets w
+    JOIN affiliates a ON a.org_id = w.org_id AND a.affiliate_id = w.affiliate_id
+    JOIN programs p ON p.org_id = w.org_id AND p.program_id = w.program_id
+    LEFT JOIN program_currencies pc
+      ON pc.org_id = w.org_id AND pc.program_id = w.program_id AND pc.currency = w.currency
+    LEFT JOIN payout_methods m
+      ON m.org_id = w.org_id AND m.affiliate_id = w.affiliate_id AND m.is_default = 1
+    WHERE w.org_id = $1 ", $($tail),+) };
+}
+
+// A balance of exactly 0 is no candidate. Keyset pages: page 1,000 costs what page 1 does.
+const CANDIDATES_PAGE: &str = candidates!(
+    "AND w.available_minor <> 0
+      AND (w.affiliate_id, w.currency) > ($3, $4)
+    ORDER BY w.affiliate_id, w.currency LIMIT $5 {lock:w}"
+);
+const CANDIDATE_LOCK: &str = candidates!("AND w.affiliate_id = $3 AND w.currency = $4 {lock:w}");
+const CANDIDATES_OF_AFFILIATE: &str = candidates!("AND w.affiliate_id = $3 ORDER BY w.currency");
+
+const QUEUES: &str = "
+    SELECT org_id, method_kind, currency, COUNT(*) AS payouts,
+           CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
+    FROM payouts WHERE status IN ('pending', 'approved')
+    GROUP BY org_id, method_kind, currency ORDER BY org_id, method_kind, currency";
+
+// The method is the pinned one, as it stands now; amounts and periods were settled at request.
+macro_rules! queued {
+    ($($tail:literal),+) => { concat!("
+    SELECT q.payout_id, q.amount_minor, q.destination AS pinned_destination,
+           q.affiliate_id, q.currency, q.program_id, w.available_minor,
+           w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
+           p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor, m.method_id,
+           m.kind AS method_kind, m.destination, m.status AS method_status,
+           CAST(0 AS BIGINT) AS paid_in_period
+    FROM payouts q
+    JOIN wallets w ON w.org_id = q.org_id AND w.affiliate_id = q.affiliate_id AND w.currency = q.currency
+    JOIN affiliates a ON a.org_id = q.org_id AND a.affiliate_id = q.affiliate_id
+    JOIN programs p ON p.org_id = q.org_id AND p.program_id = q.program_id
+    LEFT JOIN payout_methods m ON m.org_id = q.org_id AND m.method_id = q.method_id
+    WHERE q.org_id = $1 ", $($tail),+) };
+}
+const QUEUED_PAGE: &str = queued!(
+    "AND q.method_kind = $2 AND q.currency = $3
+      AND q.status IN ('pending', 'approved')
+    ORDER BY q.payout_id LIMIT $4 {lock-free:q}"
+);
+const MEMBERS: &str = queued!(
+    "AND q.payout_id IN (SELECT t.payout_id FROM transfers t
+                              WHERE t.org_id = $1 AND t.submission_id = $2)
+    ORDER BY q.payout_id"
+);
+
+#[derive(Debug, FromRow)]
+struct CandidateRow {
+    affiliate_id: AffiliateId,
+    currency: Currency,
+    program_id: ProgramId,
+    available_minor: i64,
+    wallet_status: WalletStatus,
+    affiliate_status: AffiliateStatus,
+    program_status: ProgramStatus,
+    auto_payout: i64,
+    min_payout_minor: Option<i64>,
+    method_id: Option<MethodId>,
+    method_kind: Option<MethodKind>,
+    destination: Option<String>,
+    method_status: Option<MethodStatus>,
+    paid_in_period: i64,
+}
+
+impl CandidateRow {
+    fn into_candidate(self) -> Result<Candidate, StoreError> {
+        let method = match (self.method_id, self.method_kind, self.method_status, self.destination)
+        {
+            (Some(method_id), Some(kind), Some(status), Some(json)) => {
+                let destination = read_destination(method_id.as_str(), kind, &json)?;
+                Some(CandidateMethod { method_id, status, destination })
+            }
+            _ => None,
+        };
+        Ok(Candidate {
+            affiliate_id: self.affiliate_id,
+            program_id: self.program_id,
+            currency: self.currency,
+            available_minor: self.available_minor,
+            affiliate_status: self.affiliate_status,
+            wallet_status: self.wallet_status,
+            program_status: self.program_status,
+            auto_payout: self.auto_payout == 1,
+            min_payout_minor: self.min_payout_minor,
+            method,
+            paid_in_period: self.paid_in_period == 1,
+        })
+    }
+}
+
+pub(super) fn read_destination(
+    id: &str,
+    kind: MethodKind,
+    json: &str,
+) -> Result<Destination, StoreError> {
+    Destination::parse(kind, json)
+        .map_err(|source| StoreError::CorruptDestination { id: id.to_owned(), source })
+}
+
+#[derive(Debug, FromRow)]
+struct QueuedRow {
+    payout_id: PayoutId,
+    amount_minor: i64,
+    pinned_destination: String,
+    #[sqlx(flatten)]
+    candidate: CandidateRow,
+}
+
+/// Payouts that wait for one rail, org and currency.
+#[derive(Debug, Clone, FromRow)]
+pub struct Queue {
+    pub org_id: OrgId,
+    pub method_kind: MethodKind,
+    pub currency: Currency,
+    pub payouts: i64,
+    pub amount_minor: i64,
+}
+
+impl Queue {
+    /// What the queue's payouts sum up to.
+    pub fn amount(&self) -> Money {
+        Money::new(self.amount_minor, self.currency)
+    }
+}
+
+/// A payout about to be sent, with what the gates look at, as it stands now.
+#[derive(Debug, Clone)]
+pub struct QueuedPayout {
+    pub payout_id: PayoutId,
+    pub amount: Money,
+    pub destination: Destination,
+    pub candidate: Candidate,
+}
+
+impl QueuedRow {
+    fn into_queued(self) -> Result<QueuedPayout, StoreError> {
+        let Self { payout_id, amount_minor, pinned_destination, candidate } = self;
+        let amount = Money::new(amount_minor, candidate.currency);
+        let candidate = candidate.into_candidate()?;
+        let kind = candidate.method.as_ref().map(|method| method.destination.kind());
+        let destination =
+            kind.map(|kind| read_destination(payout_id.as_str(), kind, &pinned_destination));
+        let Some(destination) = destination.transpose()? else {
+            return Err(StoreError::MethodGone { payout_id: payout_id.to_string() });
+        };
+        Ok(QueuedPayout { payout_id, amount, destination, candidate })
+    }
+}
+
+impl Store {
+    /// One affiliate's wallets as the gates see them, for `explain`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn candidates_of(
+        &self,
+        org: &OrgId,
+        affiliate: &AffiliateId,
+        period: &str,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let query = sql(CANDIDATES_OF_AFFILIATE).bind(org).bind(period).bind(affiliate);
+        let rows: Vec<CandidateRow> = query.read_all(&self.pools).await?;
+        rows.into_iter().map(CandidateRow::into_candidate).collect()
+    }
+
+    /// What waits to be sent, by org, rail and currency.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn queues(&self) -> Result<Vec<Queue>, StoreError> {
+        sql(QUEUES).read_all(&self.pools).await
+    }
+}
+
+impl Tx {
+    /// The next wallets with a balance other than 0, locked, after the wallet `after`.
+    pub async fn candidates_page(
+        &mut self,
+        org: &OrgId,
+        period: &str,
+        after: Option<&WalletKey>,
+        limit: i64,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let (affiliate, currency) =
+            after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
+        let query = sql(CANDIDATES_PAGE).bind(org).bind(period).bind(affiliate).bind(currency);
+        let rows: Vec<CandidateRow> = query.bind(limit).all(self).await?;
+        rows.into_iter().map(CandidateRow::into_candidate).collect()
+    }
+
+    /// One wallet as the gates see it, locked; `None` if there is no such wallet.
+    pub async fn candidate_lock(
+        &mut self,
+        org: &OrgId,
+        wallet: &WalletKey,
+        period: &str,
+    ) -> Result<Option<Candidate>, StoreError> {
+        let query = sql(CANDIDATE_LOCK).bind(org).bind(period).bind(&wallet.affiliate_id);
+        let row: Option<CandidateRow> = query.bind(&wallet.currency).maybe(self).await?;
+        row.map(CandidateRow::into_candidate).transpose()
+    }
+
+    /// The oldest payouts of a queue that no other worker has in hand, locked.
+    pub async fn queued_page(
+        &mut self,
+        queue: &Queue,
+        limit: i64,
+    ) -> Result<Vec<QueuedPayout>, StoreError> {
+        let query = sql(QUEUED_PAGE).bind(&queue.org_id).bind(&queue.method_kind);
+        let rows: Vec<QueuedRow> = query.bind(&queue.currency).bind(limit).all(self).await?;
+        rows.into_iter().map(QueuedRow::into_queued).collect()
+    }
+
+    /// The payouts of a submission with what the gates look at, as it stands now.
+    pub async fn submission_members(
+        &mut self,
+        org: &OrgId,
+        submission: &crate::domain::SubmissionId,
+    ) -> Result<Vec<QueuedPayout>, StoreError> {
+        let rows: Vec<QueuedRow> = sql(MEMBERS).bind(org).bind(submission).all(self).await?;
+        rows.into_iter().map(QueuedRow::into_queued).collect()
+    }
+}

@@ -1,0 +1,173 @@
+//! Decisions: per run, affiliate and currency, paid or skipped, with every failing gate.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use super::dialect::sql;
+use super::{Store, StoreError, Tx};
+use crate::domain::{AffiliateId, Currency, Gate, GateCheck, OrgId, PayoutId, ProgramId, RunId};
+
+const DECISION_INSERT: &str = "
+    INSERT INTO decisions (org_id, run_id, affiliate_id, currency, program_id, available_minor,
+                           payout_id, first_gate, failing_gates, decided_at) VALUES {rows}";
+const DECISIONS_OF_AFFILIATE: &str = "
+    SELECT run_id, affiliate_id, currency, program_id, available_minor, payout_id, first_gate,
+           failing_gates, decided_at
+    FROM decisions WHERE org_id = $1 AND affiliate_id = $2
+    ORDER BY decided_at DESC, run_id DESC LIMIT $3";
+const DECISIONS_SKIPPED: &str = "
+    SELECT run_id, affiliate_id, currency, program_id, available_minor, payout_id, first_gate,
+           failing_gates, decided_at
+    FROM decisions
+    WHERE org_id = $1 AND run_id = $2 AND payout_id IS NULL AND affiliate_id > $3
+    ORDER BY affiliate_id, currency LIMIT $4";
+const DECISION_COUNTS: &str = "
+    SELECT first_gate, currency, COUNT(*) AS decisions,
+           CAST(SUM(available_minor) AS BIGINT) AS amount_minor
+    FROM decisions WHERE org_id = $1 AND run_id = $2
+    GROUP BY first_gate, currency ORDER BY first_gate, currency";
+const LAST_RUN_WITH_DECISIONS: &str = "
+    SELECT r.run_id FROM job_runs r
+    WHERE r.kind = 'request_payouts' AND r.state IN ('succeeded', 'partial', 'failed')
+      AND EXISTS (SELECT 1 FROM decisions d WHERE d.org_id = $1 AND d.run_id = r.run_id)
+    ORDER BY r.run_id DESC LIMIT 1";
+const DECISIONS_PRUNE: &str = "
+    DELETE FROM decisions WHERE org_id = $1 AND decided_at < $2 AND (run_id, affiliate_id, currency) IN (
+        SELECT run_id, affiliate_id, currency FROM decisions
+        WHERE org_id = $1 AND decided_at < $2 LIMIT $3)";
+
+/// One decision of an auto-payout run, to be kept.
+#[derive(Debug, Clone)]
+pub struct NewDecision {
+    pub affiliate_id: AffiliateId,
+    pub currency: Currency,
+    pub program_id: ProgramId,
+    pub available_minor: i64,
+    /// The payout that was requested; `None` if the affiliate was skipped.
+    pub payout_id: Option<PayoutId>,
+    /// Every gate that failed, in order; the first is what the skip is counted under.
+    pub failing: Vec<GateCheck>,
+}
+
+/// A decision as it was kept.
+#[derive(Debug, Clone, FromRow)]
+pub struct DecisionRow {
+    pub run_id: RunId,
+    pub affiliate_id: AffiliateId,
+    pub currency: Currency,
+    pub program_id: ProgramId,
+    pub available_minor: i64,
+    pub payout_id: Option<PayoutId>,
+    pub first_gate: Option<Gate>,
+    failing_gates: String,
+    pub decided_at: DateTime<Utc>,
+}
+
+impl DecisionRow {
+    /// Every gate that failed, with its numbers.
+    pub fn failing(&self) -> Vec<GateCheck> {
+        serde_json::from_str(&self.failing_gates).unwrap_or_default()
+    }
+}
+
+/// How many decisions of a run fell under a gate (`None`: paid), and their amounts.
+#[derive(Debug, Clone, FromRow)]
+pub struct DecisionCount {
+    pub first_gate: Option<Gate>,
+    pub currency: Currency,
+    pub decisions: i64,
+    pub amount_minor: i64,
+}
+
+impl Tx {
+    /// Keeps a page of decisions.
+    pub async fn decisions_insert(
+        &mut self,
+        org: &OrgId,
+        run: &RunId,
+        decisions: &[NewDecision],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let row = |d: &NewDecision| {
+            let failing = serde_json::to_string(&d.failing).expect("gate checks are plain text");
+            vec![
+                org.into(),
+                run.into(),
+                (&d.affiliate_id).into(),
+                (&d.currency).into(),
+                (&d.program_id).into(),
+                d.available_minor.into(),
+                d.payout_id.as_ref().into(),
+                d.failing.first().map(|check| &check.gate).into(),
+                failing.into(),
+                now.into(),
+            ]
+        };
+        let rows: Vec<_> = decisions.iter().map(row).collect();
+        sql(DECISION_INSERT).run_with(self, &rows).await?;
+        Ok(())
+    }
+
+    /// Deletes up to `limit` decisions older than `before`; how many it deleted.
+    pub async fn decisions_prune(
+        &mut self,
+        org: &OrgId,
+        before: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<u64, StoreError> {
+        sql(DECISIONS_PRUNE).bind(org).bind(before).bind(limit).run(self).await
+    }
+}
+
+impl Store {
+    /// The latest decisions about one affiliate, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn decisions_of(
+        &self,
+        org: &OrgId,
+        affiliate: &AffiliateId,
+        limit: i64,
+    ) -> Result<Vec<DecisionRow>, StoreError> {
+        let query = sql(DECISIONS_OF_AFFILIATE).bind(org).bind(affiliate).bind(limit);
+        query.read_all(&self.pools).await
+    }
+
+    /// The skips of a run, by affiliate, after the affiliate `after`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn decisions_skipped(
+        &self,
+        org: &OrgId,
+        run: &RunId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<DecisionRow>, StoreError> {
+        let query = sql(DECISIONS_SKIPPED).bind(org).bind(run).bind(after).bind(limit);
+        query.read_all(&self.pools).await
+    }
+
+    /// A run's decisions, counted by first failing gate and currency.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn decision_counts(
+        &self,
+        org: &OrgId,
+        run: &RunId,
+    ) -> Result<Vec<DecisionCount>, StoreError> {
+        sql(DECISION_COUNTS).bind(org).bind(run).read_all(&self.pools).await
+    }
+
+    /// The latest finished auto-payout run that decided anything for the org.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn last_deciding_run(&self, org: &OrgId) -> Result<Option<RunId>, StoreError> {
+        let row: Option<(RunId,)> =
+            sql(LAST_RUN_WITH_DECISIONS).bind(org).read_maybe(&self.pools).await?;
+        Ok(row.map(|(run_id,)| run_id))
+    }
+}

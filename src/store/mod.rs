@@ -1,0 +1,140 @@
+//! The store: the only room that knows SQL. One file per aggregate; each query one text for both
+//! databases; what differs between them is in `dialect.rs`.
+
+mod candidates;
+mod columns;
+mod commissions;
+mod decisions;
+mod dialect;
+mod enrolment;
+mod invariants;
+mod payouts;
+mod reads;
+mod runs;
+mod submissions;
+mod wallets;
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+pub use candidates::{Queue, QueuedPayout};
+pub use commissions::{Accrual, Allocation, CommissionRow, Released};
+pub use decisions::{DecisionCount, DecisionRow, NewDecision};
+use dialect::Pools;
+pub use dialect::{Tx, without_password};
+pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
+pub use invariants::{Breach, INVARIANTS, Invariant};
+pub use payouts::{MovedPayout, NewPayout, PayoutMove};
+pub use reads::{
+    AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
+};
+pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
+pub use submissions::{
+    CheckRecord, MovedTransfer, NewSubmission, NewTransfer, SendRecord, SubmissionRow, Transfer,
+    TransferNews,
+};
+pub use wallets::WalletMove;
+
+/// The database: pools of connections, shared by clones.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pools: Pools,
+}
+
+/// What can go wrong at the database. Display says what was tried; the source says why.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("the database {url} cannot be opened: check that it is there and its credentials")]
+    Unreachable { url: String, source: sqlx::Error },
+    #[error("\"{url}\" is no database URL: expected sqlite:///path or postgres://user@host/name")]
+    UnknownUrl { url: String },
+    #[error("the database's tables could not be brought up to date")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    #[error("the database refused a statement")]
+    Database(#[from] sqlx::Error),
+    #[error("the wallet of {affiliate_id} in {currency} changed while it was written")]
+    WalletChanged { affiliate_id: String, currency: String },
+    #[error(
+        "the open commissions behind payout {payout_id} do not sum up to its amount: run check"
+    )]
+    LinesUnequal { payout_id: String },
+    #[error("the destination stored with {id} cannot be read")]
+    CorruptDestination { id: String, source: crate::domain::DestinationError },
+    #[error("the method of payout {payout_id} is gone from the database")]
+    MethodGone { payout_id: String },
+    #[error("{what} changed while it was written: {wanted} rows were to change, {changed} did")]
+    Changed { what: &'static str, wanted: u64, changed: u64 },
+}
+
+impl StoreError {
+    /// Whether another try of the whole transaction may succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(error) => dialect::is_transient(error),
+            Self::WalletChanged { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a unique key was already taken.
+    pub fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Database(error) if dialect::is_duplicate(error))
+    }
+}
+
+impl Store {
+    /// Opens the database at `url`: `sqlite://path` (created if missing) or `postgres://…`.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownUrl`] or [`StoreError::Unreachable`].
+    pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+        Ok(Self { pools: Pools::open(url, max_connections).await? })
+    }
+
+    /// Which database it is: `sqlite` or `postgres`.
+    pub fn database(&self) -> &'static str {
+        self.pools.name()
+    }
+
+    /// Brings the tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Migrate`], also when the database is newer than this program.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.pools.migrate().await.map_err(StoreError::Migrate)
+    }
+
+    /// How many migrations this program carries, and the latest one's version.
+    pub fn migrations(&self) -> (usize, i64) {
+        self.pools.migrations()
+    }
+
+    /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] if no connection comes free or the database is gone.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        self.pools.begin().await
+    }
+
+    /// The database's own clock, for leases.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn database_now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.pools.now().await
+    }
+
+    /// Every column as (table, column, may be null); the twin test compares the two databases.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn columns(&self) -> Result<Vec<(String, String, bool)>, StoreError> {
+        self.pools.columns().await
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.pools.close().await;
+    }
+}

@@ -1,0 +1,224 @@
+//! Payouts, their lines and their history.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use super::dialect::{Value, sql};
+use super::{StoreError, Tx};
+use crate::domain::{
+    Actor, AffiliateId, Currency, Destination, MethodId, OrgId, PayoutId, PayoutOrigin,
+    PayoutStatus, ProgramId, RunId,
+};
+
+const PAYOUT_INSERT: &str = "
+    INSERT INTO payouts (org_id, payout_id, affiliate_id, program_id, currency, amount_minor,
+                         method_id, method_kind, destination, status, version, origin, period,
+                         run_id, retry_of, requested_by, requested_at, updated_at)
+    VALUES {rows}";
+const EVENT_INSERT: &str = "
+    INSERT INTO payout_events (org_id, payout_id, version, status, actor, reason, occurred_at)
+    VALUES {rows}";
+
+// First credited, first paid; the last line may be a part. A window sums what is open up to and
+// including each commission, so one statement allocates a whole batch of payouts.
+const LINES_INSERT: &str = "
+    WITH asked(payout_id, affiliate_id, currency, amount) AS (VALUES {rows})
+    INSERT INTO payout_lines (org_id, payout_id, line_no, commission_id, amount_minor)
+    SELECT $1, queue.payout_id, queue.line_no, queue.commission_id,
+           CASE WHEN queue.upto <= queue.amount THEN queue.open
+                ELSE queue.amount - (queue.upto - queue.open) END
+    FROM (SELECT asked.payout_id, asked.amount, c.commission_id,
+                 c.amount_minor - c.allocated_minor AS open,
+                 CAST(SUM(c.amount_minor - c.allocated_minor) OVER fifo AS BIGINT) AS upto,
+                 ROW_NUMBER() OVER fifo AS line_no
+          FROM asked
+          JOIN commissions c ON c.org_id = $1 AND c.affiliate_id = asked.affiliate_id
+           AND c.currency = asked.currency AND c.status = 'qualified'
+           AND c.allocated_minor < c.amount_minor
+          WINDOW fifo AS (PARTITION BY asked.payout_id ORDER BY c.credited_at, c.commission_id
+                          ROWS UNBOUNDED PRECEDING)) AS queue
+    WHERE queue.upto - queue.open < queue.amount";
+const LINES_UNEQUAL: &str = "
+    WITH asked(payout_id, amount) AS (VALUES {rows})
+    SELECT asked.payout_id FROM asked
+    LEFT JOIN payout_lines l ON l.org_id = $1 AND l.payout_id = asked.payout_id
+    GROUP BY asked.payout_id, asked.amount
+    HAVING COALESCE(SUM(l.amount_minor), 0) <> asked.amount";
+
+const PAYOUTS_MOVE: &str = "
+    WITH moved(payout_id, code, message) AS (VALUES {rows})
+    UPDATE payouts
+    SET status = $2, version = version + 1, updated_at = $3, failure_code = moved.code,
+        failure_message = moved.message
+    FROM moved
+    WHERE payouts.org_id = $1 AND payouts.payout_id = moved.payout_id
+      AND payouts.status IN ($4, $5)
+    RETURNING payouts.payout_id, payouts.affiliate_id, payouts.currency, payouts.amount_minor,
+              payouts.version";
+
+/// A payout to be inserted; it starts `pending`.
+#[derive(Debug, Clone)]
+pub struct NewPayout {
+    pub payout_id: PayoutId,
+    pub affiliate_id: AffiliateId,
+    pub program_id: ProgramId,
+    pub currency: Currency,
+    /// Minor units, above 0.
+    pub amount_minor: i64,
+    pub method_id: MethodId,
+    /// Pinned: what is on file later does not change where this payout goes.
+    pub destination: Destination,
+    pub origin: PayoutOrigin,
+    /// The period that an automatic payout belongs to.
+    pub period: Option<String>,
+    pub run_id: Option<RunId>,
+    pub retry_of: Option<PayoutId>,
+}
+
+/// A change of status, with why.
+#[derive(Debug, Clone)]
+pub struct PayoutMove {
+    pub payout_id: PayoutId,
+    /// The provider's code, or the gate's word.
+    pub code: Option<String>,
+    pub reason: String,
+}
+
+/// A payout whose status changed just now.
+#[derive(Debug, Clone, FromRow)]
+pub struct MovedPayout {
+    pub payout_id: PayoutId,
+    pub affiliate_id: AffiliateId,
+    pub currency: Currency,
+    pub amount_minor: i64,
+    version: i64,
+}
+
+impl Tx {
+    /// Inserts payouts as `pending`, each with the first event of its history.
+    ///
+    /// # Errors
+    /// A duplicate if an automatic payout of the same wallet and period exists.
+    pub async fn payouts_insert(
+        &mut self,
+        org: &OrgId,
+        payouts: &[NewPayout],
+        actor: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let row = |p: &NewPayout| {
+            vec![
+                org.into(),
+                (&p.payout_id).into(),
+                (&p.affiliate_id).into(),
+                (&p.program_id).into(),
+                (&p.currency).into(),
+                p.amount_minor.into(),
+                (&p.method_id).into(),
+                (&p.destination.kind()).into(),
+                p.destination.to_json().into(),
+                (&PayoutStatus::Pending).into(),
+                1.into(),
+                (&p.origin).into(),
+                p.period.clone().into(),
+                p.run_id.as_ref().into(),
+                p.retry_of.as_ref().into(),
+                actor.as_str().into(),
+                now.into(),
+                now.into(),
+            ]
+        };
+        sql(PAYOUT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
+        let row = |p: &NewPayout| {
+            event_row(org, &p.payout_id, 1, PayoutStatus::Pending, actor, "requested", now)
+        };
+        sql(EVENT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
+        Ok(())
+    }
+
+    /// Gives payouts their lines, first credited first. At most one payout of a wallet at a time.
+    ///
+    /// # Errors
+    /// [`StoreError::LinesUnequal`] if the open commissions do not sum up to a payout's amount.
+    pub async fn lines_insert(
+        &mut self,
+        org: &OrgId,
+        payouts: &[NewPayout],
+    ) -> Result<(), StoreError> {
+        let row = |p: &NewPayout| {
+            vec![
+                (&p.payout_id).into(),
+                (&p.affiliate_id).into(),
+                (&p.currency).into(),
+                p.amount_minor.into(),
+            ]
+        };
+        let rows: Vec<_> = payouts.iter().map(row).collect();
+        sql(LINES_INSERT).bind(org).run_with(self, &rows).await?;
+        let row = |p: &NewPayout| vec![(&p.payout_id).into(), p.amount_minor.into()];
+        let rows: Vec<_> = payouts.iter().map(row).collect();
+        let unequal: Vec<(PayoutId,)> = sql(LINES_UNEQUAL).bind(org).all_with(self, &rows).await?;
+        match unequal.into_iter().next() {
+            None => Ok(()),
+            Some((payout_id,)) => {
+                Err(StoreError::LinesUnequal { payout_id: payout_id.to_string() })
+            }
+        }
+    }
+
+    /// Moves payouts to the status `to`, from whichever status may become it, and writes their
+    /// history. Payouts that stand elsewhere are left alone: compare what comes back.
+    pub async fn payouts_move(
+        &mut self,
+        org: &OrgId,
+        to: PayoutStatus,
+        moves: &[PayoutMove],
+        actor: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<MovedPayout>, StoreError> {
+        let from: Vec<_> = PayoutStatus::ALL.iter().filter(|from| from.may_become(to)).collect();
+        let (first, last) = match from.as_slice() {
+            [one] => (*one, *one),
+            [first, last] => (*first, *last),
+            _ => unreachable!("one or two statuses may become {to}"),
+        };
+        let fails =
+            matches!(to, PayoutStatus::Failed | PayoutStatus::Cancelled | PayoutStatus::Returned);
+        let row = |m: &PayoutMove| {
+            let message = fails.then(|| m.reason.clone());
+            vec![(&m.payout_id).into(), m.code.clone().into(), message.into()]
+        };
+        let rows: Vec<_> = moves.iter().map(row).collect();
+        let update = sql(PAYOUTS_MOVE).bind(org).bind(&to).bind(now).bind(first).bind(last);
+        let moved: Vec<MovedPayout> = update.all_with(self, &rows).await?;
+        let reasons: std::collections::HashMap<_, _> =
+            moves.iter().map(|m| (&m.payout_id, m.reason.as_str())).collect();
+        let row = |p: &MovedPayout| {
+            let reason = reasons.get(&p.payout_id).copied().unwrap_or_default();
+            event_row(org, &p.payout_id, p.version, to, actor, reason, now)
+        };
+        let rows: Vec<_> = moved.iter().map(row).collect();
+        sql(EVENT_INSERT).run_with(self, &rows).await?;
+        Ok(moved)
+    }
+}
+
+fn event_row(
+    org: &OrgId,
+    payout: &PayoutId,
+    version: i64,
+    status: PayoutStatus,
+    actor: &Actor,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Vec<Value> {
+    vec![
+        org.into(),
+        payout.into(),
+        version.into(),
+        (&status).into(),
+        actor.as_str().into(),
+        reason.into(),
+        now.into(),
+    ]
+}

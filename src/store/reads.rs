@@ -1,0 +1,259 @@
+//! What people read: payouts with their story, and the summary of an org. Outside of any
+//! transaction, in keyset pages.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::dialect::sql;
+use super::{Store, StoreError};
+use crate::domain::{
+    AffiliateId, CommissionId, CommissionStatus, Currency, MethodKind, OrgId, PayoutId,
+    PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId, TransferState,
+};
+
+macro_rules! payouts {
+    ($($tail:literal),+) => { concat!("
+    SELECT p.payout_id, p.affiliate_id, p.program_id, p.currency, p.amount_minor, p.method_kind,
+           p.status, p.origin, p.period, p.run_id, p.retry_of, r.payout_id AS retried_as,
+           p.requested_by, p.requested_at, p.updated_at, p.failure_code, p.failure_message
+    FROM payouts p
+    LEFT JOIN payouts r ON r.org_id = p.org_id AND r.retry_of = p.payout_id ", $($tail),+) };
+}
+const PAYOUT: &str = payouts!("WHERE p.org_id = $1 AND p.payout_id = $2");
+const PAYOUTS: &str = payouts!(
+    "WHERE p.org_id = $1 AND (p.status = $2 OR $2 = '') AND (p.affiliate_id = $3 OR $3 = '')
+       AND (p.payout_id > $4)
+     ORDER BY p.payout_id LIMIT $5"
+);
+const LINES: &str = "
+    SELECT line_no, commission_id, amount_minor FROM payout_lines
+    WHERE org_id = $1 AND payout_id = $2 AND line_no > $3 ORDER BY line_no LIMIT $4";
+const EVENTS: &str = "
+    SELECT version, status, actor, reason, occurred_at FROM payout_events
+    WHERE org_id = $1 AND payout_id = $2 ORDER BY version";
+const TRANSFERS: &str = "
+    SELECT t.transfer_id, t.reference, t.state, t.provider_id, t.provider_status, t.problem_code,
+           t.problem_message, t.created_at, t.settled_at, s.provider_batch_id,
+           s.problem_code AS submission_problem_code,
+           s.problem_message AS submission_problem_message, s.next_check_at, s.next_attempt_at
+    FROM transfers t
+    JOIN submissions s ON s.org_id = t.org_id AND s.submission_id = t.submission_id
+    WHERE t.org_id = $1 AND t.payout_id = $2 ORDER BY t.transfer_id";
+
+const COMMISSION_SUMS: &str = "
+    SELECT status, currency, COUNT(*) AS commissions,
+           CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
+    FROM commissions WHERE org_id = $1 GROUP BY status, currency ORDER BY status, currency";
+const WALLET_SUMS: &str = "
+    SELECT currency, CAST(SUM(held_minor) AS BIGINT) AS held_minor,
+           CAST(SUM(available_minor) AS BIGINT) AS available_minor,
+           CAST(SUM(in_flight_minor) AS BIGINT) AS in_flight_minor,
+           CAST(SUM(paid_minor) AS BIGINT) AS paid_minor
+    FROM wallets WHERE org_id = $1 GROUP BY currency ORDER BY currency";
+const PAYOUT_SUMS: &str = "
+    SELECT program_id, method_kind, status, currency, COUNT(*) AS payouts,
+           CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
+    FROM payouts WHERE org_id = $1
+    GROUP BY program_id, method_kind, status, currency
+    ORDER BY program_id, method_kind, status, currency";
+const OPEN_PAYOUTS: &str =
+    "SELECT COUNT(*) FROM payouts WHERE status IN ('pending', 'approved', 'processing')";
+
+/// A payout as people see it. The destination stays out: only its rail is shown.
+#[derive(Debug, Clone, FromRow)]
+pub struct PayoutRow {
+    pub payout_id: PayoutId,
+    pub affiliate_id: AffiliateId,
+    pub program_id: ProgramId,
+    pub currency: Currency,
+    pub amount_minor: i64,
+    pub method_kind: MethodKind,
+    pub status: PayoutStatus,
+    pub origin: PayoutOrigin,
+    pub period: Option<String>,
+    pub run_id: Option<String>,
+    pub retry_of: Option<PayoutId>,
+    pub retried_as: Option<PayoutId>,
+    pub requested_by: String,
+    pub requested_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
+}
+
+/// What a payout pays: a commission, or a part of one.
+#[derive(Debug, Clone, FromRow)]
+pub struct LineRow {
+    pub line_no: i64,
+    pub commission_id: CommissionId,
+    pub amount_minor: i64,
+}
+
+/// A status that a payout has had.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub struct EventRow {
+    pub version: i64,
+    pub status: PayoutStatus,
+    pub actor: String,
+    pub reason: String,
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// An attempt to move a payout's money, with what its submission knows.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub struct AttemptRow {
+    pub transfer_id: TransferId,
+    pub reference: Reference,
+    pub state: TransferState,
+    pub provider_id: Option<String>,
+    pub provider_status: Option<String>,
+    pub problem_code: Option<String>,
+    pub problem_message: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub settled_at: Option<DateTime<Utc>>,
+    pub provider_batch_id: Option<String>,
+    pub submission_problem_code: Option<String>,
+    pub submission_problem_message: Option<String>,
+    pub next_check_at: Option<DateTime<Utc>>,
+    pub next_attempt_at: Option<DateTime<Utc>>,
+}
+
+/// Which payouts to list; empty text means any.
+#[derive(Debug, Clone, Default)]
+pub struct PayoutFilter {
+    pub status: String,
+    pub affiliate_id: String,
+    /// Only payouts after this id.
+    pub after: String,
+    pub limit: i64,
+}
+
+/// The commissions of an org in one status and currency.
+#[derive(Debug, Clone, FromRow)]
+pub struct CommissionSum {
+    pub status: CommissionStatus,
+    pub currency: Currency,
+    pub commissions: i64,
+    pub amount_minor: i64,
+}
+
+/// The wallets of an org in one currency.
+#[derive(Debug, Clone, FromRow)]
+pub struct WalletSum {
+    pub currency: Currency,
+    pub held_minor: i64,
+    pub available_minor: i64,
+    pub in_flight_minor: i64,
+    pub paid_minor: i64,
+}
+
+/// The payouts of an org in one program, rail, status and currency.
+#[derive(Debug, Clone, FromRow)]
+pub struct PayoutSum {
+    pub program_id: ProgramId,
+    pub method_kind: MethodKind,
+    pub status: PayoutStatus,
+    pub currency: Currency,
+    pub payouts: i64,
+    pub amount_minor: i64,
+}
+
+impl Store {
+    /// One payout.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn payout(
+        &self,
+        org: &OrgId,
+        id: &PayoutId,
+    ) -> Result<Option<PayoutRow>, StoreError> {
+        sql(PAYOUT).bind(org).bind(id).read_maybe(&self.pools).await
+    }
+
+    /// A page of payouts, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn payouts(
+        &self,
+        org: &OrgId,
+        filter: &PayoutFilter,
+    ) -> Result<Vec<PayoutRow>, StoreError> {
+        let query = sql(PAYOUTS).bind(org).bind(filter.status.as_str());
+        let query = query.bind(filter.affiliate_id.as_str()).bind(filter.after.as_str());
+        query.bind(filter.limit).read_all(&self.pools).await
+    }
+
+    /// A page of a payout's lines, after line `after`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn lines(
+        &self,
+        org: &OrgId,
+        payout: &PayoutId,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<LineRow>, StoreError> {
+        sql(LINES).bind(org).bind(payout).bind(after).bind(limit).read_all(&self.pools).await
+    }
+
+    /// A payout's history.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn events(
+        &self,
+        org: &OrgId,
+        payout: &PayoutId,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        sql(EVENTS).bind(org).bind(payout).read_all(&self.pools).await
+    }
+
+    /// The attempts to move a payout's money, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn attempts(
+        &self,
+        org: &OrgId,
+        payout: &PayoutId,
+    ) -> Result<Vec<AttemptRow>, StoreError> {
+        sql(TRANSFERS).bind(org).bind(payout).read_all(&self.pools).await
+    }
+
+    /// An org's commissions by status and currency.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn commission_sums(&self, org: &OrgId) -> Result<Vec<CommissionSum>, StoreError> {
+        sql(COMMISSION_SUMS).bind(org).read_all(&self.pools).await
+    }
+
+    /// An org's wallets by currency.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn wallet_sums(&self, org: &OrgId) -> Result<Vec<WalletSum>, StoreError> {
+        sql(WALLET_SUMS).bind(org).read_all(&self.pools).await
+    }
+
+    /// An org's payouts by program, rail, status and currency.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn payout_sums(&self, org: &OrgId) -> Result<Vec<PayoutSum>, StoreError> {
+        sql(PAYOUT_SUMS).bind(org).read_all(&self.pools).await
+    }
+
+    /// How many payouts of all orgs are on their way.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn open_payouts(&self) -> Result<i64, StoreError> {
+        let (count,): (i64,) = sql(OPEN_PAYOUTS).read_one(&self.pools).await?;
+        Ok(count)
+    }
+}

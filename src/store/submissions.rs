@@ -1,0 +1,554 @@
+//! Submissions and their transfers: what was sent, under which reference, and what came of it.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use super::candidates::read_destination;
+use super::dialect::{Value, sql};
+use super::{Store, StoreError, Tx};
+use crate::domain::{
+    AffiliateId, Currency, Destination, MethodKind, Money, OrgId, PayoutId, Reference,
+    SubmissionId, SubmissionState, TransferId, TransferState,
+};
+
+const SUBMISSION_INSERT: &str = "
+    INSERT INTO submissions (org_id, submission_id, method_kind, currency, reference, state,
+                             body_hash, sends, checks, next_attempt_at, created_at, updated_at)
+    VALUES ($1, $2, $3, $4, $5, 'prepared', $6, 0, 0, $7, $7, $7)";
+const TRANSFER_INSERT: &str = "
+    INSERT INTO transfers (org_id, transfer_id, submission_id, position, payout_id, affiliate_id,
+                           currency, amount_minor, reference, state, created_at, updated_at)
+    VALUES {rows}";
+
+macro_rules! submissions {
+    ($($tail:literal),+) => { concat!("
+    SELECT s.org_id, s.submission_id, s.method_kind, s.currency, s.reference, s.state,
+           s.body_hash, s.provider_batch_id, s.sends, s.checks, s.first_sent_at, s.next_check_at
+    FROM submissions s ", $($tail),+) };
+}
+const SUBMISSION_TO_SEND: &str = submissions!(
+    "WHERE s.org_id = $1 AND s.method_kind = $2 AND s.state = 'prepared'
+       AND s.next_attempt_at <= $3
+     ORDER BY s.next_attempt_at, s.submission_id LIMIT 1 {lock-free:s}"
+);
+const SUBMISSIONS_DUE: &str = submissions!(
+    "WHERE s.org_id = $1 AND s.next_check_at IS NOT NULL AND s.next_check_at <= $2
+     ORDER BY s.next_check_at, s.submission_id LIMIT $3 {lock-free:s}"
+);
+const SUBMISSIONS_OPEN: &str = submissions!(
+    "WHERE s.org_id = $1 AND s.next_check_at IS NOT NULL AND s.submission_id > $2
+     ORDER BY s.submission_id LIMIT $3 {lock-free:s}"
+);
+const SUBMISSION: &str = submissions!("WHERE s.org_id = $1 AND s.submission_id = $2");
+const SUBMISSION_REHASH: &str = "
+    UPDATE submissions SET body_hash = $3
+    WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared' AND first_sent_at IS NULL";
+const SUBMISSION_REFUSE: &str = "
+    UPDATE submissions SET state = 'refused', next_attempt_at = NULL, updated_at = $3
+    WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared'";
+const ORGS_TO_SEND: &str = "
+    SELECT DISTINCT org_id, method_kind FROM submissions
+    WHERE state = 'prepared' AND next_attempt_at <= $1 ORDER BY org_id, method_kind";
+const ORGS_TO_CHECK: &str = "
+    SELECT DISTINCT org_id FROM submissions
+    WHERE next_check_at IS NOT NULL AND next_check_at <= $1 ORDER BY org_id";
+
+const TRANSFERS_OF: &str = "
+    SELECT t.transfer_id, t.payout_id, t.affiliate_id, t.currency, t.amount_minor, t.reference,
+           t.state, t.provider_id, t.settled_at, p.method_kind, p.destination
+    FROM transfers t JOIN payouts p ON p.org_id = t.org_id AND p.payout_id = t.payout_id
+    WHERE t.org_id = $1 AND t.submission_id = $2 ORDER BY t.position";
+
+const SUBMISSION_SENDING: &str = "
+    UPDATE submissions
+    SET state = 'sending', lease_token = $3, lease_until = $4, sends = sends + 1,
+        first_sent_at = COALESCE(first_sent_at, $5), next_attempt_at = NULL, updated_at = $5
+    WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared'";
+const SUBMISSION_RENEW: &str = "
+    UPDATE submissions SET lease_until = $4
+    WHERE org_id = $1 AND submission_id = $2 AND state = 'sending' AND lease_token = $3";
+// Fenced: only who holds the lease may say what came of the send.
+const SUBMISSION_RECORD: &str = "
+    UPDATE submissions
+    SET state = $4, lease_token = NULL, lease_until = NULL,
+        provider_batch_id = COALESCE($5, provider_batch_id), problem_code = $6,
+        problem_message = $7, next_attempt_at = $8, next_check_at = $9,
+        first_sent_at = CASE WHEN $4 = 'prepared' THEN NULL ELSE first_sent_at END,
+        updated_at = $10
+    WHERE org_id = $1 AND submission_id = $2 AND state = 'sending' AND lease_token = $3";
+const SUBMISSION_CHECKED: &str = "
+    UPDATE submissions
+    SET state = $3, provider_batch_id = COALESCE($4, provider_batch_id), problem_code = $5,
+        problem_message = $6, next_check_at = $7, checks = checks + $8, updated_at = $9
+    WHERE org_id = $1 AND submission_id = $2 AND state IN ('unknown', 'accepted', 'review')";
+const SUBMISSIONS_CHECK_LATER: &str = "
+    WITH claimed(submission_id) AS (VALUES {rows})
+    UPDATE submissions SET next_check_at = $2
+    FROM claimed
+    WHERE submissions.org_id = $1 AND submissions.submission_id = claimed.submission_id";
+const LEASES_EXPIRED: &str = "
+    SELECT s.org_id, s.submission_id FROM submissions s
+    WHERE s.state = 'sending' AND s.lease_until < $1 ORDER BY s.org_id, s.submission_id";
+const LEASE_LAST: &str = "SELECT MAX(lease_until) FROM submissions WHERE state = 'sending'";
+// A lease that ran out while sending: nobody knows whether the bytes left, so it is `unknown`.
+const SUBMISSION_EXPIRE: &str = "
+    UPDATE submissions
+    SET state = 'unknown', lease_token = NULL, lease_until = NULL, next_check_at = $4,
+        problem_code = 'lease_expired',
+        problem_message = 'the process that sent it stopped before it recorded an answer',
+        updated_at = $4
+    WHERE org_id = $1 AND submission_id = $2 AND state = 'sending' AND lease_until < $3";
+
+const TRANSFERS_FOLLOW: &str = "
+    UPDATE transfers SET state = $3, updated_at = $4
+    WHERE org_id = $1 AND submission_id = $2 AND state IN ($5, $6, $7, $8)";
+const TRANSFERS_MOVE: &str = "
+    WITH moved(transfer_id, provider_id, provider_status, code, message) AS (VALUES {rows})
+    UPDATE transfers
+    SET state = $2, provider_id = COALESCE(moved.provider_id, transfers.provider_id),
+        provider_status = moved.provider_status, problem_code = moved.code,
+        problem_message = moved.message, updated_at = $3,
+        settled_at = CASE WHEN $2 = 'settled' THEN $3 ELSE transfers.settled_at END
+    FROM moved
+    WHERE transfers.org_id = $1 AND transfers.transfer_id = moved.transfer_id
+      AND transfers.state IN ($4, $5, $6, $7)
+    RETURNING transfers.transfer_id, transfers.payout_id, transfers.affiliate_id,
+              transfers.currency, transfers.amount_minor";
+const TRANSFERS_NOTE: &str = "
+    WITH seen(transfer_id, provider_id, provider_status, code, message) AS (VALUES {rows})
+    UPDATE transfers
+    SET provider_id = COALESCE(seen.provider_id, transfers.provider_id),
+        provider_status = seen.provider_status, problem_code = seen.code,
+        problem_message = seen.message, updated_at = $2
+    FROM seen WHERE transfers.org_id = $1 AND transfers.transfer_id = seen.transfer_id";
+
+/// A submission as it stands, without its transfers.
+#[derive(Debug, Clone, FromRow)]
+pub struct SubmissionRow {
+    pub org_id: OrgId,
+    pub submission_id: SubmissionId,
+    pub method_kind: MethodKind,
+    pub currency: Currency,
+    pub reference: Reference,
+    pub state: SubmissionState,
+    pub body_hash: String,
+    pub provider_batch_id: Option<String>,
+    pub sends: i64,
+    /// How often the provider was asked about it.
+    pub checks: i64,
+    /// When the bytes may first have left; `None` if they certainly never did.
+    pub first_sent_at: Option<DateTime<Utc>>,
+    pub next_check_at: Option<DateTime<Utc>>,
+}
+
+/// A submission to be inserted, `prepared`.
+#[derive(Debug, Clone)]
+pub struct NewSubmission {
+    pub submission_id: SubmissionId,
+    pub method_kind: MethodKind,
+    pub currency: Currency,
+    pub reference: Reference,
+    pub body_hash: String,
+    /// In their order, which is the order in the body.
+    pub transfers: Vec<NewTransfer>,
+}
+
+/// A transfer to be inserted, `prepared`.
+#[derive(Debug, Clone)]
+pub struct NewTransfer {
+    pub transfer_id: TransferId,
+    pub payout_id: PayoutId,
+    pub affiliate_id: AffiliateId,
+    pub amount: Money,
+    pub reference: Reference,
+    pub destination: Destination,
+}
+
+#[derive(Debug, FromRow)]
+struct TransferRow {
+    transfer_id: TransferId,
+    payout_id: PayoutId,
+    affiliate_id: AffiliateId,
+    currency: Currency,
+    amount_minor: i64,
+    reference: Reference,
+    state: TransferState,
+    provider_id: Option<String>,
+    settled_at: Option<DateTime<Utc>>,
+    method_kind: MethodKind,
+    destination: String,
+}
+
+/// A transfer as it stands, with its payout's pinned destination.
+#[derive(Debug, Clone)]
+pub struct Transfer {
+    pub transfer_id: TransferId,
+    pub payout_id: PayoutId,
+    pub affiliate_id: AffiliateId,
+    pub amount: Money,
+    pub reference: Reference,
+    pub state: TransferState,
+    pub provider_id: Option<String>,
+    pub settled_at: Option<DateTime<Utc>>,
+    pub destination: Destination,
+}
+
+/// What was learned about a transfer.
+#[derive(Debug, Clone)]
+pub struct TransferNews {
+    pub transfer_id: TransferId,
+    pub provider_id: Option<String>,
+    pub provider_status: Option<String>,
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+/// A transfer whose state changed just now.
+#[derive(Debug, Clone, FromRow)]
+pub struct MovedTransfer {
+    pub transfer_id: TransferId,
+    pub payout_id: PayoutId,
+    pub affiliate_id: AffiliateId,
+    pub currency: Currency,
+    pub amount_minor: i64,
+}
+
+/// What came of a send, to be written by whoever holds the lease.
+#[derive(Debug, Clone)]
+pub struct SendRecord {
+    pub state: SubmissionState,
+    pub provider_batch_id: Option<String>,
+    pub problem: Option<(String, String)>,
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    pub next_check_at: Option<DateTime<Utc>>,
+}
+
+/// What came of a check.
+#[derive(Debug, Clone)]
+pub struct CheckRecord {
+    pub state: SubmissionState,
+    pub provider_batch_id: Option<String>,
+    pub problem: Option<(String, String)>,
+    pub next_check_at: Option<DateTime<Utc>>,
+    /// Whether it counts as a check in the growing schedule.
+    pub counts: bool,
+}
+
+fn split(problem: &Option<(String, String)>) -> (Option<&str>, Option<&str>) {
+    problem.as_ref().map(|(code, message)| (code.as_str(), message.as_str())).unzip()
+}
+
+/// The states that may become `to`, padded to the width of the statements.
+fn states_before(to: TransferState) -> [TransferState; 4] {
+    let from: Vec<_> =
+        TransferState::ALL.iter().copied().filter(|from| from.may_become(to)).collect();
+    std::array::from_fn(|i| from[i.min(from.len() - 1)])
+}
+
+impl Store {
+    /// The (org, rail) pairs that have a prepared submission to send by `now`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn orgs_to_send(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<(OrgId, MethodKind)>, StoreError> {
+        sql(ORGS_TO_SEND).bind(now).read_all(&self.pools).await
+    }
+
+    /// The orgs that have a submission to check by `now`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn orgs_to_check(&self, now: DateTime<Utc>) -> Result<Vec<OrgId>, StoreError> {
+        let rows: Vec<(OrgId,)> = sql(ORGS_TO_CHECK).bind(now).read_all(&self.pools).await?;
+        Ok(rows.into_iter().map(|(org_id,)| org_id).collect())
+    }
+
+    /// The submissions whose lease ran out while they were being sent.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn leases_expired(
+        &self,
+        database_now: DateTime<Utc>,
+    ) -> Result<Vec<(OrgId, SubmissionId)>, StoreError> {
+        sql(LEASES_EXPIRED).bind(database_now).read_all(&self.pools).await
+    }
+
+    /// When the last lease of a send in hand runs out, by the database's clock.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn lease_last(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let (last,): (Option<DateTime<Utc>>,) = sql(LEASE_LAST).read_one(&self.pools).await?;
+        Ok(last)
+    }
+}
+
+impl Tx {
+    /// Inserts a submission and its transfers, `prepared` and due at once.
+    ///
+    /// # Errors
+    /// A duplicate if one of its payouts has a live or won transfer already.
+    pub async fn submission_insert(
+        &mut self,
+        org: &OrgId,
+        submission: &NewSubmission,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let insert = sql(SUBMISSION_INSERT).bind(org).bind(&submission.submission_id);
+        let insert = insert.bind(&submission.method_kind).bind(&submission.currency);
+        let insert = insert.bind(&submission.reference).bind(submission.body_hash.as_str());
+        insert.bind(now).run(self).await?;
+        let row = |(position, t): (usize, &NewTransfer)| {
+            let position = i64::try_from(position).expect("a submission has few transfers");
+            vec![
+                org.into(),
+                (&t.transfer_id).into(),
+                (&submission.submission_id).into(),
+                position.into(),
+                (&t.payout_id).into(),
+                (&t.affiliate_id).into(),
+                (&t.amount.currency).into(),
+                t.amount.minor.into(),
+                (&t.reference).into(),
+                (&TransferState::Prepared).into(),
+                now.into(),
+                now.into(),
+            ]
+        };
+        let rows: Vec<Vec<Value>> = submission.transfers.iter().enumerate().map(row).collect();
+        sql(TRANSFER_INSERT).run_with(self, &rows).await?;
+        Ok(())
+    }
+
+    /// One submission, just inserted or locked by this transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] (row not found) if there is none.
+    pub async fn submission(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+    ) -> Result<SubmissionRow, StoreError> {
+        let row = sql(SUBMISSION).bind(org).bind(submission).maybe(self).await?;
+        row.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+    }
+
+    /// Replaces the hash of a submission that was certainly not sent.
+    pub async fn submission_rehash(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+        body_hash: &str,
+    ) -> Result<(), StoreError> {
+        sql(SUBMISSION_REHASH).bind(org).bind(submission).bind(body_hash).run(self).await?;
+        Ok(())
+    }
+
+    /// Ends a prepared submission whose members may not all be sent.
+    pub async fn submission_refuse(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sql(SUBMISSION_REFUSE).bind(org).bind(submission).bind(now).run(self).await?;
+        Ok(())
+    }
+
+    /// The next prepared submission of a rail that no other worker has in hand, locked.
+    pub async fn submission_to_send(
+        &mut self,
+        org: &OrgId,
+        kind: MethodKind,
+        now: DateTime<Utc>,
+    ) -> Result<Option<SubmissionRow>, StoreError> {
+        sql(SUBMISSION_TO_SEND).bind(org).bind(&kind).bind(now).maybe(self).await
+    }
+
+    /// The submissions to check by `now` that no other worker has in hand, locked.
+    pub async fn submissions_due(
+        &mut self,
+        org: &OrgId,
+        now: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<SubmissionRow>, StoreError> {
+        sql(SUBMISSIONS_DUE).bind(org).bind(now).bind(limit).all(self).await
+    }
+
+    /// The submissions that are still watched, due or not, after the id `after`, locked.
+    pub async fn submissions_open(
+        &mut self,
+        org: &OrgId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<SubmissionRow>, StoreError> {
+        sql(SUBMISSIONS_OPEN).bind(org).bind(after).bind(limit).all(self).await
+    }
+
+    /// The transfers of a submission, in the order of its body.
+    pub async fn transfers_of(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+    ) -> Result<Vec<Transfer>, StoreError> {
+        let rows: Vec<TransferRow> = sql(TRANSFERS_OF).bind(org).bind(submission).all(self).await?;
+        let read = |row: TransferRow| {
+            let destination =
+                read_destination(row.payout_id.as_str(), row.method_kind, &row.destination)?;
+            Ok(Transfer {
+                transfer_id: row.transfer_id,
+                payout_id: row.payout_id,
+                affiliate_id: row.affiliate_id,
+                amount: Money::new(row.amount_minor, row.currency),
+                reference: row.reference,
+                state: row.state,
+                provider_id: row.provider_id,
+                settled_at: row.settled_at,
+                destination,
+            })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Takes a prepared submission in hand: from now on its bytes may have left.
+    pub async fn submission_sending(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+        lease_token: &str,
+        lease_until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let update = sql(SUBMISSION_SENDING).bind(org).bind(submission).bind(lease_token);
+        let taken = update.bind(lease_until).bind(now).run(self).await? == 1;
+        if taken {
+            self.transfers_follow(org, submission, TransferState::Sending, now).await?;
+        }
+        Ok(taken)
+    }
+
+    /// Renews the lease of a send in hand; false if it is no longer held.
+    pub async fn submission_renew(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+        lease_token: &str,
+        lease_until: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let update = sql(SUBMISSION_RENEW).bind(org).bind(submission).bind(lease_token);
+        Ok(update.bind(lease_until).run(self).await? == 1)
+    }
+
+    /// Writes what came of a send; false if the lease is no longer held, and nothing is written.
+    pub async fn submission_record(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+        lease_token: &str,
+        record: &SendRecord,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let (code, message) = split(&record.problem);
+        let update = sql(SUBMISSION_RECORD).bind(org).bind(submission).bind(lease_token);
+        let update = update.bind(&record.state).bind(record.provider_batch_id.clone());
+        let update = update.bind(code).bind(message);
+        let update = update.bind(record.next_attempt_at).bind(record.next_check_at).bind(now);
+        Ok(update.run(self).await? == 1)
+    }
+
+    /// Writes what came of a check; false if the submission is no longer open to one.
+    pub async fn submission_checked(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+        record: &CheckRecord,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let (code, message) = split(&record.problem);
+        let update = sql(SUBMISSION_CHECKED).bind(org).bind(submission).bind(&record.state);
+        let update = update.bind(record.provider_batch_id.clone()).bind(code).bind(message);
+        let update = update.bind(record.next_check_at).bind(record.counts).bind(now);
+        Ok(update.run(self).await? == 1)
+    }
+
+    /// Puts the next check off, so that no other worker asks meanwhile.
+    pub async fn submissions_check_later(
+        &mut self,
+        org: &OrgId,
+        submissions: &[&SubmissionId],
+        at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let rows: Vec<_> = submissions.iter().map(|id| vec![Value::from(*id)]).collect();
+        sql(SUBMISSIONS_CHECK_LATER).bind(org).bind(at).run_with(self, &rows).await?;
+        Ok(())
+    }
+
+    /// Turns a send whose lease ran out into `unknown`, to be looked up at once.
+    pub async fn submission_expire(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+        database_now: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let update = sql(SUBMISSION_EXPIRE).bind(org).bind(submission);
+        let expired = update.bind(database_now).bind(now).run(self).await? == 1;
+        if expired {
+            self.transfers_follow(org, submission, TransferState::Unknown, now).await?;
+        }
+        Ok(expired)
+    }
+
+    /// Moves all of a submission's transfers that may become `to`.
+    pub async fn transfers_follow(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+        to: TransferState,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let update = sql(TRANSFERS_FOLLOW).bind(org).bind(submission).bind(&to).bind(now);
+        states_before(to).iter().fold(update, |update, from| update.bind(from)).run(self).await
+    }
+
+    /// Moves single transfers to `to`, those of them that may become it, with what was learned.
+    pub async fn transfers_move(
+        &mut self,
+        org: &OrgId,
+        to: TransferState,
+        news: &[TransferNews],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<MovedTransfer>, StoreError> {
+        let update = sql(TRANSFERS_MOVE).bind(org).bind(&to).bind(now);
+        let update = states_before(to).iter().fold(update, |update, from| update.bind(from));
+        update.all_with(self, &news_rows(news)).await
+    }
+
+    /// Notes what was learned about transfers without moving them.
+    pub async fn transfers_note(
+        &mut self,
+        org: &OrgId,
+        news: &[TransferNews],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sql(TRANSFERS_NOTE).bind(org).bind(now).run_with(self, &news_rows(news)).await?;
+        Ok(())
+    }
+}
+
+fn news_rows(news: &[TransferNews]) -> Vec<Vec<Value>> {
+    let row = |n: &TransferNews| {
+        vec![
+            (&n.transfer_id).into(),
+            n.provider_id.clone().into(),
+            n.provider_status.clone().into(),
+            n.code.clone().into(),
+            n.message.clone().into(),
+        ]
+    };
+    news.iter().map(row).collect()
+}
