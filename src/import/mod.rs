@@ -13,6 +13,8 @@ mod rejects;
 mod rows;
 
 #[cfg(test)]
+mod reader_tests;
+#[cfg(test)]
 mod rows_tests;
 
 pub use error::{FileError, OpenError};
