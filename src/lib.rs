@@ -1,2 +1,3 @@
 pub mod clock;
 pub mod domain;
+pub mod providers;
