@@ -1,3 +1,4 @@
 pub mod clock;
 pub mod domain;
 pub mod providers;
+pub mod sandbox;
