@@ -3,6 +3,7 @@
 //! A provider is stateless towards payoutd: it is handed a submission, talks to its rail and
 //! says what it heard. It decides nothing about money; the engine keeps and applies.
 
+mod http;
 mod paypal;
 mod retry;
 

@@ -1,0 +1,75 @@
+//! All that the sandbox remembers, behind one lock: its books, former lives, and tokens.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+
+use super::journal::{FormerLives, Journal, come_back};
+use super::life::{Event, Life};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    life: Life,
+    former: FormerLives,
+    journal: Option<Journal>,
+    /// Tokens and when they end.
+    tokens: HashMap<String, DateTime<Utc>>,
+}
+
+impl Desk {
+    /// A desk with a journal.
+    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+        let (journal, former) = Journal::open(path)?;
+        Ok(Self { former, journal: Some(journal), ..Self::default() })
+    }
+
+    /// What this life took, and what came back.
+    pub(super) fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// Brings back every former life that `knows` what is asked about.
+    pub(super) fn recall(&mut self, knows: impl Fn(&Life) -> bool) -> io::Result<()> {
+        for number in 0..self.former.len() {
+            if !self.former[number].as_ref().is_some_and(&knows) {
+                continue;
+            }
+            if let Some(journal) = &mut self.journal {
+                journal.append_recall(number)?;
+            }
+            if let Some(life) = self.former[number].take() {
+                come_back(life, &mut self.life);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes an event down, then lets it happen: what could not be written did not happen.
+    pub(super) fn record(&mut self, event: Event) -> io::Result<()> {
+        if let Some(journal) = &mut self.journal {
+            journal.append(&event)?;
+        }
+        self.life.apply(event);
+        Ok(())
+    }
+
+    /// Removes the journal, if there is one.
+    pub(super) fn forget(&mut self) -> io::Result<()> {
+        self.journal.take().map_or(Ok(()), Journal::remove)
+    }
+
+    pub(super) fn grant(&mut self, token: String, ends_at: DateTime<Utc>) {
+        self.tokens.insert(token, ends_at);
+    }
+
+    pub(super) fn knows_token(&self, token: &str, now: DateTime<Utc>) -> bool {
+        self.tokens.get(token).is_some_and(|ends_at| now < *ends_at)
+    }
+
+    pub(super) fn revoke_tokens(&mut self) {
+        self.tokens.clear();
+    }
+}

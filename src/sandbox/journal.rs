@@ -1,0 +1,106 @@
+//! The append-only file from which a killed sandbox remembers: one JSON line per event.
+//!
+//! It is not synced: it has to outlive the process, not the host.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::life::{Event, Life};
+
+/// One line, as it is read back.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Event(Event),
+    Mark(Mark),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "mark", rename_all = "snake_case")]
+enum Mark {
+    /// A life begins. Lives are numbered from 0 in the order of these lines.
+    Opened,
+    /// A former life came back, and is part of this one from here on.
+    Recalled { life: usize },
+}
+
+/// The file, open for appending.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+/// The lives that a journal tells of, by their number; `None` is one that became part of a later
+/// life.
+pub(super) type FormerLives = Vec<Option<Life>>;
+
+impl Journal {
+    /// Reads the former lives at `path` and begins a new one.
+    pub(super) fn open(path: PathBuf) -> io::Result<(Self, FormerLives)> {
+        let former = match File::open(&path) {
+            Ok(file) => read(file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        // A life that was killed may have left half a line behind: this one starts on its own.
+        file.write_all(b"\n")?;
+        let mut journal = Self { path, file };
+        journal.write(&Mark::Opened)?;
+        Ok((journal, former))
+    }
+
+    pub(super) fn append(&mut self, event: &Event) -> io::Result<()> {
+        self.write(event)
+    }
+
+    pub(super) fn append_recall(&mut self, life: usize) -> io::Result<()> {
+        self.write(&Mark::Recalled { life })
+    }
+
+    /// Removes the file.
+    pub(super) fn remove(self) -> io::Result<()> {
+        drop(self.file);
+        std::fs::remove_file(self.path)
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+/// Lines that cannot be read are halves of what was never answered.
+fn read(file: File) -> io::Result<FormerLives> {
+    let mut lives = FormerLives::new();
+    for line in BufReader::new(file).split(b'\n') {
+        let Ok(line) = serde_json::from_slice(&line?) else { continue };
+        match line {
+            Line::Mark(Mark::Opened) => lives.push(Some(Life::default())),
+            Line::Mark(Mark::Recalled { life }) => {
+                let recalled = lives.get_mut(life).and_then(Option::take);
+                let current = lives.last_mut().and_then(Option::as_mut);
+                if let (Some(recalled), Some(current)) = (recalled, current) {
+                    come_back(recalled, current);
+                }
+            }
+            Line::Event(event) => {
+                if let Some(Some(current)) = lives.last_mut() {
+                    current.apply(event);
+                }
+            }
+        }
+    }
+    Ok(lives)
+}
+
+/// Puts a former life in front of the current one: what it took, it took before.
+pub(super) fn come_back(former: Life, current: &mut Life) {
+    let later = std::mem::replace(current, former);
+    current.absorb(later);
+}

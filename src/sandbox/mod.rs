@@ -1,0 +1,106 @@
+//! A stand-in for the payout providers, over real HTTP, with its own books and scripted faults.
+//!
+//! The demo and the tests pay into it. It knows nothing of payoutd's engine or store: what its
+//! books say is what a provider would say.
+
+mod control;
+mod desk;
+mod fault;
+mod journal;
+mod life;
+mod paypal;
+mod serve;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::clock::Clock;
+use desk::Desk;
+use fault::Faults;
+
+pub use fault::{BadFault, Fault, FaultKind};
+pub use life::ItemStatus;
+pub use serve::serve;
+
+/// The sandbox. Cloning shares the same books, tokens and faults.
+#[derive(Clone)]
+pub struct Sandbox {
+    clock: Clock,
+    desk: Arc<Mutex<Desk>>,
+    faults: Arc<Mutex<Faults>>,
+}
+
+/// Every payment that took money, per provider, in order of arrival.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Books {
+    pub paypal: Vec<BookRow>,
+}
+
+/// One payment that took money.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BookRow {
+    /// The sender's own reference of the payment; empty if it gave none.
+    pub reference: String,
+    pub recipient: String,
+    pub currency: String,
+    /// Major units, in the currency's own digits.
+    pub amount: String,
+    pub status: ItemStatus,
+}
+
+impl Sandbox {
+    /// A sandbox that forgets everything when it ends.
+    pub fn new(clock: Clock) -> Self {
+        Self::of(clock, Desk::default())
+    }
+
+    /// A sandbox that remembers what it took even if it is killed: in a journal at `path`.
+    ///
+    /// Its books start empty all the same. What former lives took is set aside, and a life comes
+    /// back as a whole once a caller asks about something in it.
+    ///
+    /// # Errors
+    /// Any error of reading or writing the journal.
+    pub fn with_journal(clock: Clock, path: Option<PathBuf>) -> io::Result<Self> {
+        let desk = path.map(Desk::open).transpose()?.unwrap_or_default();
+        Ok(Self::of(clock, desk))
+    }
+
+    fn of(clock: Clock, desk: Desk) -> Self {
+        let (desk, faults) = (Arc::new(Mutex::new(desk)), Arc::default());
+        Self { clock, desk, faults }
+    }
+
+    /// Every payment that took money so far.
+    pub fn books(&self) -> Books {
+        Books { paypal: self.desk().life().book_rows() }
+    }
+
+    /// Arms a fault, behind those that are armed already.
+    ///
+    /// # Errors
+    /// [`BadFault`] says what is wrong with it.
+    pub fn arm(&self, fault: Fault) -> Result<(), BadFault> {
+        self.faults().arm(fault)
+    }
+
+    /// Removes the journal: for an orderly end, after which nobody has anything to ask.
+    ///
+    /// # Errors
+    /// Any error of removing the file.
+    pub fn forget(&self) -> io::Result<()> {
+        self.desk().forget()
+    }
+
+    // A handler that panicked has answered nothing; what it left behind is still the truth.
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

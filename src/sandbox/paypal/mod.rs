@@ -1,0 +1,217 @@
+//! PayPal's Payouts API v1, as far as payoutd meets it.
+
+mod access;
+mod ask;
+mod refusal;
+mod show;
+
+use std::collections::HashMap;
+
+use axum::body::Bytes;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::Sandbox;
+use super::desk::Desk;
+use super::life::{Batch, Event, Item, ItemStatus};
+use crate::clock::Clock;
+use crate::domain::Reference;
+use access::{Caller, grant_token};
+use ask::{Ask, AskedItem};
+use show::Page;
+
+pub(super) use refusal::Refusal;
+
+/// How long a sender's batch id is remembered.
+const DUPLICATE_WINDOW: TimeDelta = TimeDelta::days(30);
+const LARGEST_PAGE: usize = 1_000;
+
+/// How a batch is to end, if not well: what a fault attaches to the call that makes it.
+#[derive(Debug, Clone)]
+pub(super) enum Ending {
+    /// Its items end unclaimed; all, or those of one receiver.
+    Unclaimed(Option<String>),
+    Denied,
+}
+
+type Shown = Result<Json<Value>, Refusal>;
+
+/// The routes.
+pub(super) fn routes() -> Router<Sandbox> {
+    let not_found = || async {
+        let message = "The specified resource does not exist.";
+        Refusal::new(StatusCode::NOT_FOUND, "RESOURCE_NOT_FOUND", message)
+    };
+    let not_allowed = || async {
+        let message = "The server does not implement the requested HTTP method.";
+        Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_SUPPORTED", message)
+    };
+    Router::new()
+        .route("/v1/oauth2/token", post(grant_token))
+        .route("/v1/payments/payouts", post(create))
+        .route("/v1/payments/payouts/{id}", get(show_batch))
+        .route("/v1/payments/payouts-item/{id}", get(show_item))
+        .route("/v1/payments/payouts-item/{id}/cancel", post(cancel_item))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+}
+
+async fn create(
+    caller: Caller,
+    State(sandbox): State<Sandbox>,
+    ending: Option<Extension<Ending>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), Refusal> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !content_type.is_some_and(|kind| kind.starts_with("application/json")) {
+        return Err(Refusal::wrong_media_type());
+    }
+    let ask = ask::read(&body)?;
+    let batch = take(ask, ending.map(|Extension(ending)| ending), &sandbox.clock);
+    let shown = show::taken(&batch, &caller.base);
+    let mut desk = sandbox.desk();
+    refuse_duplicate(&mut desk, &batch, &caller.base)?;
+    desk.record(Event::Taken { batch })?;
+    Ok((StatusCode::CREATED, Json(shown)))
+}
+
+/// A batch that was denied paid nothing, and lets go of its sender's id.
+fn refuse_duplicate(desk: &mut Desk, batch: &Batch, base: &str) -> Result<(), Refusal> {
+    let Some(id) = batch.sender_batch_id.as_deref() else { return Ok(()) };
+    desk.recall(|life| life.batch_of_sender(id).is_some())?;
+    match desk.life().batch_of_sender(id) {
+        Some(first)
+            if !first.is_denied() && batch.created_at < first.created_at + DUPLICATE_WINDOW =>
+        {
+            Err(Refusal::duplicate(&show::batch_href(first, base)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn take(ask: Ask, ending: Option<Ending>, clock: &Clock) -> Batch {
+    let items = ask.items.into_iter().map(|item| take_item(item, ending.as_ref(), clock)).collect();
+    Batch {
+        id: fresh_id(clock),
+        sender_batch_id: ask.sender_batch_id,
+        email_subject: ask.email_subject,
+        created_at: clock.now(),
+        processed_at: None,
+        doomed: matches!(ending, Some(Ending::Denied)),
+        items,
+    }
+}
+
+fn take_item(asked: AskedItem, ending: Option<&Ending>, clock: &Clock) -> Item {
+    let (fate, error) = fate(&asked.receiver, ending);
+    Item {
+        id: fresh_id(clock),
+        transaction_id: fresh_id(clock),
+        reference: asked.reference,
+        recipient_type: asked.recipient_type,
+        receiver: asked.receiver,
+        amount: asked.amount.to_string(),
+        currency: asked.amount.currency,
+        note: asked.note,
+        status: ItemStatus::Pending,
+        fate,
+        error: error.map(str::to_owned),
+    }
+}
+
+/// What an item becomes: by the fault that met its batch, else by how its receiver is called.
+fn fate(receiver: &str, ending: Option<&Ending>) -> (ItemStatus, Option<&'static str>) {
+    let unclaimed = (ItemStatus::Unclaimed, Some("RECEIVER_UNREGISTERED"));
+    match ending {
+        Some(Ending::Denied) => (ItemStatus::Failed, Some("INSUFFICIENT_FUNDS")),
+        Some(Ending::Unclaimed(None)) => unclaimed,
+        Some(Ending::Unclaimed(Some(only))) if only == receiver => unclaimed,
+        _ if receiver.starts_with("unregistered") => unclaimed,
+        _ if receiver.starts_with("locked") => {
+            (ItemStatus::Failed, Some("RECEIVER_ACCOUNT_LOCKED"))
+        }
+        _ => (ItemStatus::Success, None),
+    }
+}
+
+/// An id of PayPal's: of any form, unique for ever, at most 30 characters.
+fn fresh_id(clock: &Clock) -> String {
+    clock.mint::<Reference>().into()
+}
+
+async fn show_batch(
+    caller: Caller,
+    State(sandbox): State<Sandbox>,
+    Path(id): Path<String>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Shown {
+    let page = read_page(&query)?;
+    if id == "ERRPYO015" {
+        return Ok(Json(show::closed_market(sandbox.clock.now(), &caller.base)));
+    }
+    let mut desk = sandbox.desk();
+    desk.recall(|life| life.batch(&id).is_some())?;
+    process(&mut desk, &id, &sandbox.clock)?;
+    let batch = desk.life().batch(&id).ok_or_else(Refusal::unknown_id)?;
+    Ok(Json(show::page(batch, page, &caller.base)))
+}
+
+fn read_page(query: &HashMap<String, String>) -> Result<Page, Refusal> {
+    let number = |name: &str, default: usize| {
+        let given = query.get(name).map_or(Ok(default), |text| text.parse());
+        given.ok().filter(|number| (1..=LARGEST_PAGE).contains(number)).ok_or_else(|| {
+            let issue = format!("Expected a number from 1 to {LARGEST_PAGE}");
+            Refusal::invalid(vec![json!({"field": name, "location": "query", "issue": issue})])
+        })
+    };
+    let with_totals = query.get("total_required").is_some_and(|text| text == "true");
+    Ok(Page { number: number("page", 1)?, size: number("page_size", LARGEST_PAGE)?, with_totals })
+}
+
+async fn show_item(
+    caller: Caller,
+    State(sandbox): State<Sandbox>,
+    Path(id): Path<String>,
+) -> Shown {
+    let mut desk = sandbox.desk();
+    desk.recall(|life| life.item(&id).is_some())?;
+    let batch_id = desk.life().item(&id).map(|(batch, _)| batch.id.clone());
+    process(&mut desk, &batch_id.ok_or_else(Refusal::unknown_id)?, &sandbox.clock)?;
+    show_known_item(&desk, &id, &caller.base)
+}
+
+async fn cancel_item(
+    caller: Caller,
+    State(sandbox): State<Sandbox>,
+    Path(id): Path<String>,
+) -> Shown {
+    let mut desk = sandbox.desk();
+    desk.recall(|life| life.item(&id).is_some())?;
+    let status = desk.life().item(&id).map(|(_, item)| item.status);
+    if status.ok_or_else(Refusal::unknown_id)? != ItemStatus::Unclaimed {
+        return Err(Refusal::cannot_cancel());
+    }
+    desk.record(Event::Changed { item_id: id.clone(), status: ItemStatus::Returned })?;
+    show_known_item(&desk, &id, &caller.base)
+}
+
+fn show_known_item(desk: &Desk, id: &str, base: &str) -> Shown {
+    let (batch, item) = desk.life().item(id).ok_or_else(Refusal::unknown_id)?;
+    Ok(Json(show::item(batch, item, base)))
+}
+
+/// A batch is worked off when somebody first looks at it: no timer, and nothing to wait for.
+fn process(desk: &mut Desk, batch_id: &str, clock: &Clock) -> Result<(), Refusal> {
+    let waiting = desk.life().batch(batch_id).is_some_and(|batch| batch.processed_at.is_none());
+    if waiting {
+        let (batch_id, at) = (batch_id.to_owned(), clock.now());
+        desk.record(Event::Processed { batch_id, at })?;
+    }
+    Ok(())
+}
