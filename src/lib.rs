@@ -1,9 +1,11 @@
 //! payoutd: an engine that pays affiliates on schedule, and the daemon, CLI and sandbox around it.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod import;
 pub mod providers;
 pub mod sandbox;
 pub mod store;
+pub mod telemetry;

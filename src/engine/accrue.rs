@@ -89,7 +89,8 @@ async fn enrolments(
     org: &OrgId,
     commissions: &[NewCommission],
 ) -> Result<Enrolments, EngineError> {
-    let mut pairs: Vec<_> = commissions.iter().map(|c| (&c.affiliate_id, c.amount.currency)).collect();
+    let mut pairs: Vec<_> =
+        commissions.iter().map(|c| (&c.affiliate_id, c.amount.currency)).collect();
     pairs.sort();
     pairs.dedup();
     let rows = tx.enrolments(org, &pairs).await?;

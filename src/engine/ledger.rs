@@ -27,7 +27,8 @@ pub(super) async fn post(
     let mut keys: Vec<WalletKey> = movements.iter().map(|m| m.wallet.clone()).collect();
     keys.sort();
     keys.dedup();
-    let before: BTreeMap<WalletKey, Balances> = tx.wallets_lock(org, &keys).await?.into_iter().collect();
+    let before: BTreeMap<WalletKey, Balances> =
+        tx.wallets_lock(org, &keys).await?.into_iter().collect();
     let mut after = before.clone();
     let mut entries = Vec::with_capacity(movements.len());
     for movement in movements {

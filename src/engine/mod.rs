@@ -26,7 +26,9 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::domain::{Actor, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError};
+use crate::domain::{
+    Actor, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError,
+};
 use crate::providers::Provider;
 use crate::store::{RunLease, Store, StoreError, Tx};
 
@@ -54,11 +56,7 @@ pub struct EngineSettings {
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        Self {
-            lease: TimeDelta::seconds(20),
-            heartbeat: TimeDelta::seconds(5),
-            calls_in_flight: 4,
-        }
+        Self { lease: TimeDelta::seconds(20), heartbeat: TimeDelta::seconds(5), calls_in_flight: 4 }
     }
 }
 
@@ -104,7 +102,12 @@ pub enum EngineError {
     #[error("payout {payout_id} does not exist in this org")]
     NoPayout { payout_id: PayoutId },
     #[error("payout {payout_id} is {status}, so it cannot be {verb}{hint}")]
-    WrongStatus { payout_id: PayoutId, status: PayoutStatus, verb: &'static str, hint: &'static str },
+    WrongStatus {
+        payout_id: PayoutId,
+        status: PayoutStatus,
+        verb: &'static str,
+        hint: &'static str,
+    },
     #[error("payout {payout_id} was retried already, as {retried_as}: look at that one")]
     AlreadyRetried { payout_id: PayoutId, retried_as: PayoutId },
     #[error("the request is refused: {}", describe(failing))]
@@ -112,7 +115,9 @@ pub enum EngineError {
 }
 
 fn describe(failing: &[GateCheck]) -> String {
-    let one = |check: &GateCheck| format!("{} (wants {}, found {})", check.gate, check.wants, check.found);
+    let one = |check: &GateCheck| {
+        format!("{} (wants {}, found {})", check.gate, check.wants, check.found)
+    };
     failing.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
@@ -136,8 +141,11 @@ impl EngineError {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::NoWallet { .. } | Self::NoPayout { .. } | Self::WrongStatus { .. }
-                | Self::AlreadyRetried { .. } | Self::Refused { .. }
+            Self::NoWallet { .. }
+                | Self::NoPayout { .. }
+                | Self::WrongStatus { .. }
+                | Self::AlreadyRetried { .. }
+                | Self::Refused { .. }
         )
     }
 

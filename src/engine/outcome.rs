@@ -8,7 +8,9 @@ use super::{EngineError, ledger};
 use crate::domain::{
     Actor, Bucket, EntryKind, Movement, OrgId, PayoutId, PayoutStatus, TransferState, WalletKey,
 };
-use crate::store::{Allocation, MovedPayout, MovedTransfer, PayoutMove, StoreError, TransferNews, Tx};
+use crate::store::{
+    Allocation, MovedPayout, MovedTransfer, PayoutMove, StoreError, TransferNews, Tx,
+};
 
 /// Who changes something, where and when.
 #[derive(Clone, Copy)]
@@ -30,8 +32,12 @@ pub(super) async fn end_payouts(
     moves: &[PayoutMove],
 ) -> Result<Vec<MovedPayout>, EngineError> {
     let (kind, from_bucket, to_bucket, allocation) = match to {
-        PayoutStatus::Completed => (EntryKind::Settle, Bucket::InFlight, Bucket::Paid, Allocation::Pay),
-        PayoutStatus::Returned => (EntryKind::Return, Bucket::Paid, Bucket::Available, Allocation::Unpay),
+        PayoutStatus::Completed => {
+            (EntryKind::Settle, Bucket::InFlight, Bucket::Paid, Allocation::Pay)
+        }
+        PayoutStatus::Returned => {
+            (EntryKind::Return, Bucket::Paid, Bucket::Available, Allocation::Unpay)
+        }
         PayoutStatus::Failed | PayoutStatus::Cancelled => {
             (EntryKind::Restore, Bucket::InFlight, Bucket::Available, Allocation::Free)
         }

@@ -114,7 +114,11 @@ impl Engine {
             }
             let in_hand = self.store.lease_last().await?;
             let patience = started + self.settings.lease;
-            if reach == Reach::Due || in_hand.is_none() || database_now > patience || work.stop.is_cancelled() {
+            if reach == Reach::Due
+                || in_hand.is_none()
+                || database_now > patience
+                || work.stop.is_cancelled()
+            {
                 return Ok(());
             }
             tokio::time::sleep(std::time::Duration::from_millis(250)).await;
@@ -177,7 +181,8 @@ impl Engine {
     async fn ask(&self, claimed: &Claimed) -> Answer {
         let Claimed { row, transfers } = claimed;
         let Some(provider) = self.provider(row.method_kind) else {
-            let words = format!("the rail {} is not configured, so nobody can be asked", row.method_kind);
+            let words =
+                format!("the rail {} is not configured, so nobody can be asked", row.method_kind);
             return Answer::Unaskable(Problem::new("rail_not_configured", words));
         };
         let outgoing = outgoing(row, transfers);
@@ -201,7 +206,12 @@ impl Engine {
         Answer::Resent(provider.send(&outgoing, &body).await)
     }
 
-    async fn apply(&self, work: &Work, claimed: Claimed, answer: Answer) -> Result<Tally, EngineError> {
+    async fn apply(
+        &self,
+        work: &Work,
+        claimed: Claimed,
+        answer: Answer,
+    ) -> Result<Tally, EngineError> {
         let (row, answer) = match answer {
             Answer::Resent(Sent::Accepted { provider_batch_id }) => {
                 let row = self.found_again(work, &claimed, provider_batch_id).await?;
@@ -333,7 +343,8 @@ impl Engine {
                 return Ok(Tally::default());
             }
             let stamp = Stamp { org: &row.org_id, actor: &work.actor, now };
-            let tally = self.dismantle(&mut tx, stamp, provider.as_ref(), transfers, refusal).await?;
+            let tally =
+                self.dismantle(&mut tx, stamp, provider.as_ref(), transfers, refusal).await?;
             tx.commit().await?;
             Ok(tally)
         })
@@ -384,7 +395,12 @@ impl Engine {
         .await
     }
 
-    fn next_check(&self, row: &SubmissionRow, sorted: &Sorted, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    fn next_check(
+        &self,
+        row: &SubmissionRow,
+        sorted: &Sorted,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
         if !sorted.still_open.is_empty() {
             return Some(now + self.pause(row.checks));
         }
@@ -403,7 +419,10 @@ impl Engine {
 }
 
 fn is_open(transfer: &Transfer) -> bool {
-    matches!(transfer.state, TransferState::Accepted | TransferState::Unknown | TransferState::Sending)
+    matches!(
+        transfer.state,
+        TransferState::Accepted | TransferState::Unknown | TransferState::Sending
+    )
 }
 
 /// A provider's reports, sorted by what they do to our transfers.
@@ -442,7 +461,8 @@ impl Sorted {
         let differs = report.amount.filter(|amount| *amount != transfer.amount);
         match (report.standing, transfer.state) {
             (_, TransferState::Rejected | TransferState::Returned) => {}
-            (Standing::Settled, TransferState::Settled) | (Standing::Open, TransferState::Settled) => {}
+            (Standing::Settled, TransferState::Settled)
+            | (Standing::Open, TransferState::Settled) => {}
             (Standing::Settled, _) if let Some(amount) = differs => {
                 // Never settled on another amount than was asked: a person has to look.
                 let words = format!(

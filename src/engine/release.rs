@@ -14,7 +14,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Store`].
-    pub async fn programs_to_release(&self, auto_only: bool) -> Result<Vec<(OrgId, ProgramId)>, EngineError> {
+    pub async fn programs_to_release(
+        &self,
+        auto_only: bool,
+    ) -> Result<Vec<(OrgId, ProgramId)>, EngineError> {
         Ok(self.store.programs_due(self.clock.now(), auto_only).await?)
     }
 

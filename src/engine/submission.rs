@@ -11,9 +11,7 @@ use crate::domain::{
     AffiliateId, Destination, Money, OrgId, PayoutId, Reference, SubmissionId, TransferState,
 };
 use crate::providers::{Outgoing, OutgoingItem, Problem, Provider};
-use crate::store::{
-    NewSubmission, NewTransfer, SubmissionRow, Transfer, TransferNews, Tx,
-};
+use crate::store::{NewSubmission, NewTransfer, SubmissionRow, Transfer, TransferNews, Tx};
 
 /// A payout that becomes a transfer.
 #[derive(Debug, Clone)]
@@ -60,7 +58,11 @@ pub(super) fn outgoing(row: &SubmissionRow, transfers: &[Transfer]) -> Outgoing 
 impl Engine {
     /// Puts payouts of one currency together: references are minted, the bytes are fixed and
     /// their hash is kept. The caller inserts it.
-    pub(super) fn compose(&self, provider: &dyn Provider, members: Vec<Member>) -> Option<NewSubmission> {
+    pub(super) fn compose(
+        &self,
+        provider: &dyn Provider,
+        members: Vec<Member>,
+    ) -> Option<NewSubmission> {
         let currency = members.first()?.amount.currency;
         let transfer = |member: Member| NewTransfer {
             transfer_id: self.clock.mint(),

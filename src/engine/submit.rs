@@ -149,8 +149,7 @@ impl Engine {
         tally.seen += planned.transfers.len() as u64;
         let sent = self.act(planned).await;
         breaker.hear(&planned.row, &sent);
-        tally.merge(self.record(work, planned, &sent).await?)
-            .map_err(EngineError::from)
+        tally.merge(self.record(work, planned, &sent).await?).map_err(EngineError::from)
     }
 
     /// First beat, for the next payouts of a queue; `None` when nothing is left to send.
@@ -192,7 +191,7 @@ impl Engine {
                     return Ok((Step::Again, cancelled));
                 };
                 tx.submission_insert(stamp.org, &submission, stamp.now).await?;
-                let moves: Vec<_> = submission.transfers.iter().map(|transfer| PayoutMove {
+                let moves = submission.transfers.iter().map(|transfer| PayoutMove {
                     payout_id: transfer.payout_id.clone(),
                     code: None,
                     reason: format!("sent as {}", transfer.reference),
@@ -339,7 +338,8 @@ impl Engine {
                     let stamp = Stamp { org, actor: &work.actor, now };
                     let items = items.iter().cloned().collect();
                     let refusal = Refusal { items, problem: problem.clone() };
-                    let tally = self.dismantle(&mut tx, stamp, provider.as_ref(), transfers, &refusal);
+                    let tally =
+                        self.dismantle(&mut tx, stamp, provider.as_ref(), transfers, &refusal);
                     let tally = tally.await?;
                     tx.commit().await?;
                     return Ok(tally);
@@ -404,7 +404,11 @@ fn hold_at_gates(page: Vec<QueuedPayout>) -> (Vec<QueuedPayout>, Failing) {
 }
 
 /// Who may no longer be paid gets the money back as available, with the gate as the reason.
-async fn cancel_failing(tx: &mut Tx, stamp: Stamp<'_>, failing: &Failing) -> Result<Tally, EngineError> {
+async fn cancel_failing(
+    tx: &mut Tx,
+    stamp: Stamp<'_>,
+    failing: &Failing,
+) -> Result<Tally, EngineError> {
     let mut tally = Tally::default();
     let mut moves = Vec::with_capacity(failing.len());
     for (queued, checks) in failing {
@@ -420,14 +424,16 @@ async fn cancel_failing(tx: &mut Tx, stamp: Stamp<'_>, failing: &Failing) -> Res
 
 fn gate_problem(checks: &[GateCheck]) -> Problem {
     let code = checks.first().map_or("gate", |check| check.gate.as_str());
-    let words = |check: &GateCheck| format!("{}: wants {}, found {}", check.gate, check.wants, check.found);
+    let words =
+        |check: &GateCheck| format!("{}: wants {}, found {}", check.gate, check.wants, check.found);
     Problem::new(code, checks.iter().map(words).collect::<Vec<_>>().join("; "))
 }
 
 fn refusal_of_gates(transfers: &[Transfer], failing: &Failing) -> Refusal {
     let problem = Problem::new("gate", "a member may no longer be paid");
     let named = |transfer: &Transfer| {
-        let (_, checks) = failing.iter().find(|(queued, _)| queued.payout_id == transfer.payout_id)?;
+        let (_, checks) =
+            failing.iter().find(|(queued, _)| queued.payout_id == transfer.payout_id)?;
         Some((transfer.reference.clone(), gate_problem(checks)))
     };
     Refusal { items: transfers.iter().filter_map(named).collect(), problem }

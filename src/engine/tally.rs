@@ -91,7 +91,9 @@ impl Tally {
         self.acted += other.acted;
         self.failed += other.failed;
         self.amounts.merge(&other.amounts)?;
-        for (theirs, ours) in [(other.skipped, &mut self.skipped), (other.outcomes, &mut self.outcomes)] {
+        for (theirs, ours) in
+            [(other.skipped, &mut self.skipped), (other.outcomes, &mut self.outcomes)]
+        {
             for (word, skips) in theirs {
                 let sum = ours.entry(word).or_default();
                 sum.count += skips.count;

@@ -1,0 +1,177 @@
+//! Every setting, from its four layers: the compiled-in defaults (`payoutd.toml`), a file, the
+//! environment, flags. The one room that reads the process environment.
+//!
+//! Nothing is guessed: an unknown name, a wrong type and a value out of range are errors that
+//! say where the value stands, and secrets are never printed, not even in those errors.
+
+mod layers;
+mod rules;
+mod shown;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use thiserror::Error;
+
+pub use crate::providers::PaypalSettings;
+use crate::telemetry::{LogFormat, LogLevel};
+
+pub use layers::Origin;
+pub use shown::{ShownSetting, without_password};
+
+use layers::Setting;
+
+/// The variable that names the configuration file where no flag does. It has no double
+/// underscore, so it is no setting itself.
+const FILE_VARIABLE: &str = "PAYOUTD_CONFIG";
+
+/// Everything that can be set; `payoutd.toml` documents each key.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub database: DatabaseSettings,
+    pub jobs: JobsSettings,
+    pub log: LogSettings,
+    pub engine: EngineSettings,
+    pub providers: ProvidersSettings,
+    /// What was read, by dotted key; kept for [`Config::shown`].
+    settings: BTreeMap<String, Setting>,
+}
+
+/// `[database]`: where the books are.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseSettings {
+    /// `sqlite://…` or `postgres://…`. A secret because it may hold a password; for people see
+    /// [`without_password`].
+    pub url: SecretString,
+    pub auto_migrate: bool,
+    pub max_connections: u32,
+}
+
+/// `[jobs]`: the schedules, and how they stop.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobsSettings {
+    dir: PathBuf,
+    pub drain_ms: u64,
+}
+
+impl JobsSettings {
+    /// The folder of schedules; `None` for the ones compiled in.
+    pub fn dir(&self) -> Option<&Path> {
+        (!self.dir.as_os_str().is_empty()).then_some(self.dir.as_path())
+    }
+}
+
+/// `[log]`: what goes to stderr.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub level: LogLevel,
+}
+
+/// `[engine]`: leases, and how much is done at once.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineSettings {
+    pub lease_ms: u64,
+    pub heartbeat_ms: u64,
+    pub calls_in_flight: usize,
+}
+
+/// `[providers.*]`: one section for each rail.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvidersSettings {
+    pub paypal: PaypalSettings,
+}
+
+/// Why there is no configuration. Each one is the operator's to mend: exit code 2.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// The file is not TOML. The parser's own error is left out: it quotes the line, which may
+    /// hold a secret.
+    #[error("{} is not valid TOML{line}: {message}", path.display())]
+    Malformed { path: PathBuf, line: String, message: String },
+    /// No such setting.
+    #[error("unknown setting {key} {origin}: did you mean {nearest}?")]
+    Unknown { key: String, origin: Origin, nearest: String },
+    /// The setting exists, its value does not fit.
+    #[error("{key} = {value} {origin}: expected {expected}")]
+    Wrong { key: String, value: String, origin: Origin, expected: String },
+    /// A variable of ours is not text.
+    #[error("{variable} in the environment is not UTF-8")]
+    NotText { variable: String },
+    /// The defaults and the structs of this file do not fit each other.
+    #[error("the settings do not fit the program")]
+    Shape(#[source] config::ConfigError),
+}
+
+/// The process environment, for [`Config::load`]. The only read of it in the program.
+pub fn environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
+impl Config {
+    /// Lays defaults, `file` (or the one that `PAYOUTD_CONFIG` names), `environment` and `flags`
+    /// over each other; the later wins. Flags are dotted keys (`database.url`) and values.
+    ///
+    /// # Errors
+    /// The first thing that is unreadable, unknown, of the wrong type or out of range.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        flags: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let environment: Vec<_> = environment.into_iter().collect();
+        let file = file.map(Path::to_path_buf).or_else(|| file_named_in(&environment));
+        let mut settings = layers::defaults();
+        if let Some(path) = file {
+            layers::overlay(&mut settings, layers::of_file(&path)?)?;
+        }
+        layers::overlay(&mut settings, layers::of_environment(environment)?)?;
+        layers::overlay(&mut settings, layers::of_flags(flags))?;
+        rules::check_together(&settings)?;
+        Self::from_settings(settings).map_err(ConfigError::Shape)
+    }
+
+    /// Every setting in force, in the order of its key, with where it came from. Secrets and
+    /// passwords are hidden.
+    pub fn shown(&self) -> Vec<ShownSetting> {
+        shown::rows(&self.settings)
+    }
+
+    fn from_settings(settings: BTreeMap<String, Setting>) -> Result<Self, config::ConfigError> {
+        let mut builder = config::Config::builder();
+        for (key, setting) in &settings {
+            builder = builder.set_default(key, setting.value.clone())?;
+        }
+        let merged = builder.build()?;
+        Ok(Self {
+            database: merged.get("database")?,
+            jobs: merged.get("jobs")?,
+            log: merged.get("log")?,
+            engine: merged.get("engine")?,
+            providers: merged.get("providers")?,
+            settings,
+        })
+    }
+}
+
+/// The file that the environment names, if it does.
+fn file_named_in(environment: &[(OsString, OsString)]) -> Option<PathBuf> {
+    environment
+        .iter()
+        .find(|(name, value)| name == FILE_VARIABLE && !value.is_empty())
+        .map(|(_, value)| PathBuf::from(value))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! What each value may be. The type is the default's; the rest is the table below.
+
+use std::collections::BTreeMap;
+
+use config::ValueKind;
+
+use super::ConfigError;
+use super::layers::{Origin, Setting};
+use super::shown;
+
+/// What a value must be beyond its type.
+enum Rule {
+    /// A number from the first to the second, both included.
+    Between(i64, i64),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// Begins with one of these.
+    StartsWith(&'static [&'static str]),
+    /// A text of at most so many characters.
+    UpTo(usize),
+}
+
+use Rule::{Between, OneOf, StartsWith, UpTo};
+
+const RULES: [(&str, Rule); 15] = [
+    ("database.url", StartsWith(&["sqlite:", "postgres://", "postgresql://"])),
+    ("database.max_connections", Between(1, 1000)),
+    ("jobs.drain_ms", Between(0, 3_600_000)),
+    ("log.format", OneOf(&["text", "json"])),
+    ("log.level", OneOf(&["off", "error", "warn", "info", "debug", "trace"])),
+    ("engine.lease_ms", Between(100, 3_600_000)),
+    ("engine.heartbeat_ms", Between(10, 600_000)),
+    ("engine.calls_in_flight", Between(1, 64)),
+    ("providers.paypal.base_url", StartsWith(&["https://", "http://"])),
+    ("providers.paypal.batch_size", Between(1, 15_000)),
+    ("providers.paypal.timeout_ms", Between(100, 600_000)),
+    ("providers.paypal.page_size", Between(1, 1000)),
+    // 4000 for ASCII alone, 1000 otherwise: the smaller one is safe for every note.
+    ("providers.paypal.note", UpTo(1000)),
+    ("providers.paypal.email_subject", UpTo(255)),
+    ("providers.paypal.client_id", UpTo(1000)),
+];
+
+/// `value` in the type of `default`, where it fits that and the key's rule. Text is read as a
+/// number or a yes-or-no only where the default is one.
+///
+/// # Errors
+/// [`ConfigError::Wrong`], with the value hidden where it is a secret.
+pub(super) fn fitted(
+    key: &str,
+    value: ValueKind,
+    default: &ValueKind,
+    origin: &Origin,
+) -> Result<ValueKind, ConfigError> {
+    let expected = expectation(key, default);
+    let typed = typed(value, default).and_then(|typed| match follows(key, &typed) {
+        true => Ok(typed),
+        false => Err(typed),
+    });
+    typed.map_err(|value| ConfigError::Wrong {
+        key: key.to_owned(),
+        value: shown::quoted(key, &value),
+        origin: origin.clone(),
+        expected,
+    })
+}
+
+/// What only holds between settings.
+///
+/// # Errors
+/// [`ConfigError::Wrong`] with the setting that has to change.
+pub(super) fn check_together(settings: &BTreeMap<String, Setting>) -> Result<(), ConfigError> {
+    let number = |key: &str| match settings.get(key).map(|setting| &setting.value) {
+        Some(ValueKind::I64(number)) => *number,
+        _ => 0,
+    };
+    let heartbeat = number("engine.heartbeat_ms");
+    if number("engine.lease_ms") < 3 * heartbeat {
+        let expected = format!(
+            "at least three times engine.heartbeat_ms ({heartbeat}), so that a lease outlives two \
+             lost heartbeats"
+        );
+        return Err(wrong(settings, "engine.lease_ms", expected));
+    }
+    for (key, other) in [
+        ("providers.paypal.client_secret", "providers.paypal.client_id"),
+        ("providers.paypal.client_id", "providers.paypal.client_secret"),
+    ] {
+        if is_empty(settings, key) && !is_empty(settings, other) {
+            return Err(wrong(settings, key, format!("a value, since {other} is set")));
+        }
+    }
+    Ok(())
+}
+
+/// Puts a value into the default's type, or gives it back.
+fn typed(value: ValueKind, default: &ValueKind) -> Result<ValueKind, ValueKind> {
+    match (default, value) {
+        (ValueKind::Boolean(_), ValueKind::String(text)) => {
+            text.parse().map(ValueKind::Boolean).map_err(|_| ValueKind::String(text))
+        }
+        (ValueKind::I64(_), ValueKind::String(text)) => {
+            text.parse().map(ValueKind::I64).map_err(|_| ValueKind::String(text))
+        }
+        (ValueKind::Boolean(_), value @ ValueKind::Boolean(_))
+        | (ValueKind::I64(_), value @ ValueKind::I64(_))
+        | (ValueKind::String(_), value @ ValueKind::String(_)) => Ok(value),
+        (_, value) => Err(value),
+    }
+}
+
+fn rule_of(key: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|(name, _)| *name == key).map(|(_, rule)| rule)
+}
+
+fn follows(key: &str, value: &ValueKind) -> bool {
+    match (rule_of(key), value) {
+        (Some(Between(least, most)), ValueKind::I64(number)) => (least..=most).contains(&number),
+        (Some(OneOf(words)), ValueKind::String(text)) => words.contains(&text.as_str()),
+        (Some(StartsWith(starts)), ValueKind::String(text)) => {
+            starts.iter().any(|start| text.starts_with(start))
+        }
+        (Some(UpTo(most)), ValueKind::String(text)) => text.chars().count() <= *most,
+        (Some(_), _) => false,
+        (None, _) => true,
+    }
+}
+
+/// The sentence that ends "expected …".
+fn expectation(key: &str, default: &ValueKind) -> String {
+    match (rule_of(key), default) {
+        (Some(Between(least, most)), _) => format!("a whole number from {least} to {most}"),
+        (Some(OneOf(words)), _) => format!("one of {}", words.join(", ")),
+        (Some(StartsWith(starts)), _) => format!("text that begins with {}", starts.join(" or ")),
+        (Some(UpTo(most)), _) => format!("text in quotes, of at most {most} characters"),
+        (None, ValueKind::Boolean(_)) => "true or false".to_owned(),
+        (None, ValueKind::I64(_)) => "a whole number".to_owned(),
+        (None, _) => "text in quotes".to_owned(),
+    }
+}
+
+fn is_empty(settings: &BTreeMap<String, Setting>, key: &str) -> bool {
+    let value = settings.get(key).map(|setting| &setting.value);
+    matches!(value, Some(ValueKind::String(text)) if text.is_empty())
+}
+
+fn wrong(settings: &BTreeMap<String, Setting>, key: &str, expected: String) -> ConfigError {
+    let setting = settings.get(key).expect("a key that this file names has a default");
+    ConfigError::Wrong {
+        key: key.to_owned(),
+        value: shown::quoted(key, &setting.value),
+        origin: setting.origin.clone(),
+        expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::layers;
+
+    #[test]
+    fn every_rule_is_about_a_setting_that_exists_and_its_default_follows_it() {
+        let defaults = layers::defaults();
+        for (key, _) in &RULES {
+            let default = defaults.get(*key).expect(key);
+            assert!(follows(key, &default.value), "the default of {key} breaks its own rule");
+        }
+    }
+
+    #[test]
+    fn every_number_has_a_range() {
+        for (key, setting) in layers::defaults() {
+            if matches!(setting.value, ValueKind::I64(_)) {
+                assert!(matches!(rule_of(&key), Some(Between(..))), "{key} has no range");
+            }
+        }
+    }
+
+    #[test]
+    fn the_defaults_fit_together() {
+        check_together(&layers::defaults()).expect("the defaults are a configuration");
+    }
+}
