@@ -5,6 +5,7 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod import;
+pub mod jobs;
 pub mod providers;
 pub mod sandbox;
 pub mod store;

@@ -58,6 +58,8 @@ pub enum StoreError {
         "the open commissions behind payout {payout_id} do not sum up to its amount: run check"
     )]
     LinesUnequal { payout_id: String },
+    #[error("{what} {id} is gone from the database")]
+    Gone { what: &'static str, id: String },
     #[error("the destination stored with {id} cannot be read")]
     CorruptDestination { id: String, source: crate::domain::DestinationError },
     #[error("the method of payout {payout_id} is gone from the database")]

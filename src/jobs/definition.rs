@@ -1,0 +1,280 @@
+//! A job as an operator writes it: one TOML file, whose stem is the job's id for ever.
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::{Period, Schedule, ScheduleError};
+use crate::domain::Scope;
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    ReleaseHolds,
+    RequestPayouts,
+    SubmitTransfers,
+    ReconcileTransfers,
+    AuditLedger,
+    Prune,
+}
+
+impl JobKind {
+    /// The word for it, as in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReleaseHolds => "release_holds",
+            Self::RequestPayouts => "request_payouts",
+            Self::SubmitTransfers => "submit_transfers",
+            Self::ReconcileTransfers => "reconcile_transfers",
+            Self::AuditLedger => "audit_ledger",
+            Self::Prune => "prune",
+        }
+    }
+}
+
+/// What a job does, with its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// `batch`: due commissions per transaction.
+    ReleaseHolds {
+        batch: i64,
+    },
+    /// `batch`: wallets per transaction; `period`: what a wallet is paid once in.
+    RequestPayouts {
+        batch: i64,
+        period: Period,
+    },
+    SubmitTransfers,
+    ReconcileTransfers,
+    AuditLedger,
+    /// Days that ended runs, and decisions, are kept.
+    Prune {
+        keep_runs_days: i64,
+        keep_decisions_days: i64,
+    },
+}
+
+/// What to do about instants that were missed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MisfirePolicy {
+    /// Run once for the latest; the earlier ones are recorded as skipped.
+    #[default]
+    Latest,
+    /// Record them all as skipped.
+    Skip,
+}
+
+/// A job, checked.
+#[derive(Debug, Clone)]
+pub struct Definition {
+    /// The stem of its file.
+    pub job_id: String,
+    pub task: Task,
+    pub kind: JobKind,
+    pub description: String,
+    pub enabled: bool,
+    pub schedule: Schedule,
+    pub misfire: MisfirePolicy,
+    /// Longest time of one run, in milliseconds.
+    pub timeout_ms: u64,
+    pub scope: Scope,
+    /// Changes when anything in the file does.
+    pub hash: String,
+}
+
+/// Why a job's file cannot be used.
+#[derive(Debug, Error)]
+pub enum DefinitionError {
+    #[error("it is not a job: {0}")]
+    NotAJob(String),
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    #[error("[params] of a {kind} job: {reason}", kind = kind.as_str())]
+    Params { kind: JobKind, reason: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    kind: JobKind,
+    #[serde(default)]
+    description: String,
+    enabled: bool,
+    schedule: String,
+    #[serde(default = "utc")]
+    timezone: Tz,
+    #[serde(default)]
+    misfire: Misfire,
+    #[serde(default = "half_an_hour")]
+    timeout_ms: u64,
+    #[serde(default)]
+    scope: Scope,
+    #[serde(default)]
+    params: toml::Table,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Misfire {
+    policy: MisfirePolicy,
+}
+
+fn utc() -> Tz {
+    Tz::UTC
+}
+
+fn half_an_hour() -> u64 {
+    30 * 60 * 1_000
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ReleaseParams {
+    batch: i64,
+}
+
+impl Default for ReleaseParams {
+    fn default() -> Self {
+        Self { batch: 10_000 }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RequestParams {
+    batch: i64,
+    period: Period,
+}
+
+impl Default for RequestParams {
+    fn default() -> Self {
+        Self { batch: 1_000, period: Period::Week }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PruneParams {
+    keep_runs_days: i64,
+    keep_decisions_days: i64,
+}
+
+impl Default for PruneParams {
+    fn default() -> Self {
+        Self { keep_runs_days: 90, keep_decisions_days: 400 }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParams {}
+
+impl Definition {
+    /// Reads the job `job_id` from the text of its file. Unknown keys are refused.
+    ///
+    /// # Errors
+    /// [`DefinitionError`].
+    pub fn parse(job_id: &str, text: &str) -> Result<Self, DefinitionError> {
+        let file: File =
+            toml::from_str(text).map_err(|error| DefinitionError::NotAJob(error.to_string()))?;
+        let task = task(file.kind, file.params)?;
+        Ok(Self {
+            job_id: job_id.to_owned(),
+            task,
+            kind: file.kind,
+            description: file.description,
+            enabled: file.enabled,
+            schedule: Schedule::parse(&file.schedule, file.timezone)?,
+            misfire: file.misfire.policy,
+            timeout_ms: file.timeout_ms,
+            scope: file.scope,
+            hash: hex::encode(&Sha256::digest(text.as_bytes())[..8]),
+        })
+    }
+}
+
+fn task(kind: JobKind, params: toml::Table) -> Result<Task, DefinitionError> {
+    let refused = |reason: String| DefinitionError::Params { kind, reason };
+    let positive = |name: &str, value: i64| match value {
+        1.. => Ok(value),
+        _ => Err(refused(format!("{name} is {value}, it must be at least 1"))),
+    };
+    Ok(match kind {
+        JobKind::ReleaseHolds => {
+            let params: ReleaseParams = read(kind, params)?;
+            Task::ReleaseHolds { batch: positive("batch", params.batch)? }
+        }
+        JobKind::RequestPayouts => {
+            let RequestParams { batch, period } = read(kind, params)?;
+            Task::RequestPayouts { batch: positive("batch", batch)?, period }
+        }
+        JobKind::Prune => {
+            let params: PruneParams = read(kind, params)?;
+            Task::Prune {
+                keep_runs_days: positive("keep_runs_days", params.keep_runs_days)?,
+                keep_decisions_days: positive("keep_decisions_days", params.keep_decisions_days)?,
+            }
+        }
+        JobKind::SubmitTransfers | JobKind::ReconcileTransfers | JobKind::AuditLedger => {
+            let NoParams {} = read(kind, params)?;
+            match kind {
+                JobKind::SubmitTransfers => Task::SubmitTransfers,
+                JobKind::ReconcileTransfers => Task::ReconcileTransfers,
+                _ => Task::AuditLedger,
+            }
+        }
+    })
+}
+
+fn read<T: for<'de> Deserialize<'de>>(
+    kind: JobKind,
+    params: toml::Table,
+) -> Result<T, DefinitionError> {
+    params.try_into().map_err(|error: toml::de::Error| DefinitionError::Params {
+        kind,
+        reason: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEEKLY: &str = r#"
+        kind = "request_payouts"
+        enabled = false
+        schedule = "0 0 9 * * MON"
+        timezone = "America/New_York"
+    "#;
+
+    #[test]
+    fn a_file_with_its_defaults_is_a_job() {
+        let job = Definition::parse("auto-payout", WEEKLY).expect("a job");
+        assert_eq!(job.task, Task::RequestPayouts { batch: 1_000, period: Period::Week });
+        assert_eq!(job.schedule.zone(), chrono_tz::America::New_York);
+        assert_eq!(job.misfire, MisfirePolicy::Latest);
+    }
+
+    #[test]
+    fn unknown_keys_zones_and_parameters_are_refused_by_name() {
+        let refused = |extra: &str| {
+            let text = format!("{WEEKLY}\n{extra}");
+            Definition::parse("auto-payout", &text).expect_err("no job").to_string()
+        };
+        assert!(refused("sheduel = 1").contains("sheduel"));
+        assert!(refused("[params]\nperoid = \"week\"").contains("peroid"));
+        assert!(refused("[params]\nbatch = 0").contains("at least 1"));
+        let zone = WEEKLY.replace("America/New_York", "America/Springfield");
+        let error = Definition::parse("auto-payout", &zone).expect_err("no zone");
+        assert!(error.to_string().contains("America/Springfield"), "{error}");
+    }
+
+    #[test]
+    fn any_change_of_the_file_is_a_change_of_the_job() {
+        let hash = |text: &str| Definition::parse("x", text).expect("a job").hash;
+        assert_ne!(hash(WEEKLY), hash(&WEEKLY.replace("MON", "TUE")));
+    }
+}

@@ -1,0 +1,20 @@
+//! Jobs: what runs when. Thin: a job's file says which engine function it calls, and nothing
+//! here moves money.
+
+mod audit_ledger;
+mod catalog;
+mod definition;
+mod period;
+mod prune;
+mod reconcile_transfers;
+mod release_holds;
+mod request_payouts;
+mod runner;
+mod schedule;
+mod submit_transfers;
+
+pub use catalog::{Catalog, CatalogError};
+pub use definition::{Definition, DefinitionError, JobKind, MisfirePolicy, Task};
+pub use period::Period;
+pub use runner::{RunError, Runner, RunnerSettings};
+pub use schedule::{Schedule, ScheduleError};

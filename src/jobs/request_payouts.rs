@@ -1,0 +1,27 @@
+//! `request_payouts`: affiliates who have reached their minimum are paid, everybody else gets a
+//! reason on record.
+
+use crate::domain::RunId;
+use crate::engine::{AutoRequest, Engine, EngineError, Tally, Work};
+
+use super::Definition;
+
+/// Decides about every wallet of every org in the job's scope, for `period`.
+pub async fn run(
+    engine: &Engine,
+    work: &Work,
+    job: &Definition,
+    run_id: &RunId,
+    period: String,
+    batch: i64,
+) -> Result<Tally, EngineError> {
+    let request =
+        AutoRequest { run_id: run_id.clone(), period, scope: job.scope.clone(), page: batch };
+    let mut tally = Tally::default();
+    for org in engine.store.orgs().await? {
+        if job.scope.has_org(&org) {
+            tally.merge(engine.request_automatic(work, &org, &request).await?)?;
+        }
+    }
+    Ok(tally)
+}
