@@ -254,7 +254,8 @@ async fn strange_answers_are_unknown_and_never_followed_or_repeated() {
     for answer in [
         "HTTP/1.1 307 Temporary Redirect\r\nlocation: /v1/payments/payouts\r\n\r\n",
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\r\n",
-        "HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n{\"batch_header\":{\"payout_batch_id\":\"B1\"}}",
+        "HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n\
+         {\"batch_header\":{\"payout_batch_id\":\"B1\"}}",
         "HTTP/1.1 201 Created\r\n\r\n{\"batch_header\":{}}",
         "HTTP/1.1 400 Bad Request\r\n\r\n<html>no</html>",
         "no http at all",
