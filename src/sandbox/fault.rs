@@ -37,6 +37,7 @@ pub struct Fault {
     /// Method and path, such as `POST /v1/payments/payouts`; a `*` at the end stands for any
     /// rest.
     pub on: String,
+    /// What goes wrong.
     pub fault: FaultKind,
     /// How many calls go wrong.
     #[serde(default = "once")]

@@ -36,6 +36,7 @@ pub struct Sandbox {
 /// Every payment that took money, per provider, in order of arrival.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Books {
+    /// What PayPal took.
     pub paypal: Vec<BookRow>,
 }
 
@@ -44,10 +45,13 @@ pub struct Books {
 pub struct BookRow {
     /// The sender's own reference of the payment; empty if it gave none.
     pub reference: String,
+    /// Where the money goes, as the sender wrote it.
     pub recipient: String,
+    /// ISO 4217 code.
     pub currency: String,
     /// Major units, in the currency's own digits.
     pub amount: String,
+    /// What became of it so far.
     pub status: ItemStatus,
 }
 

@@ -37,6 +37,7 @@ pub struct PaypalSettings {
     pub base_url: String,
     /// The application's id; empty if the rail is not used.
     pub client_id: String,
+    /// The application's secret; never printed.
     pub client_secret: SecretString,
     /// The most transfers that leave in one batch, 1 to 15,000.
     pub batch_size: usize,

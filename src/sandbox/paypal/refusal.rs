@@ -8,6 +8,9 @@ use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+/// Where PayPal explains its errors.
+const INFORMATION: &str = "https://developer.paypal.com/docs/api/payments.payouts-batch/v1/#errors";
+
 /// An error in PayPal's shape.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Refusal {
@@ -126,7 +129,7 @@ impl IntoResponse for Refusal {
             "name": self.name,
             "message": self.message,
             "debug_id": "sandbox",
-            "information_link": "https://developer.paypal.com/docs/api/payments.payouts-batch/v1/#errors",
+            "information_link": INFORMATION,
             "details": self.details,
             "links": [],
         });

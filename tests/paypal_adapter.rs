@@ -1,0 +1,521 @@
+//! The PayPal rail against the sandbox, over real HTTP: every way in which an answer can go
+//! missing, and the books afterwards.
+
+mod loopback;
+mod scripted;
+
+use chrono::TimeDelta;
+use loopback::Loopback;
+use payoutd::clock::Clock;
+use payoutd::domain::{Destination, MethodKind, Money, Reference};
+use payoutd::providers::{
+    Found, ItemReport, Outgoing, OutgoingItem, Paypal, PaypalSettings, Provider, Sent, Standing,
+};
+use payoutd::sandbox::{ItemStatus, Sandbox};
+use scripted::Scripted;
+use serde_json::{Value, json};
+
+const POST: &str = "POST /v1/payments/payouts";
+
+fn settings(base_url: &str, change: Value) -> PaypalSettings {
+    let mut settings = json!({
+        "base_url": base_url, "client_id": "id", "client_secret": "secret",
+        "batch_size": 500, "timeout_ms": 30_000, "page_size": 1_000,
+        "note": "Your commission", "email_subject": "You have been paid",
+    });
+    for (key, value) in change.as_object().expect("settings") {
+        settings[key] = value.clone();
+    }
+    serde_json::from_value(settings).expect("settings")
+}
+
+fn rail(base_url: &str) -> Paypal {
+    rail_with(base_url, json!({}))
+}
+
+fn rail_with(base_url: &str, change: Value) -> Paypal {
+    Paypal::new(settings(base_url, change)).expect("a rail")
+}
+
+/// One item per receiver, of 1.00, 1.01, … USD.
+fn outgoing(receivers: &[&str]) -> Outgoing {
+    let currency = "USD".parse().expect("a currency");
+    let item = |(minor, receiver): (i64, &&str)| OutgoingItem {
+        reference: Clock::System.mint(),
+        destination: Destination::parse(
+            MethodKind::Paypal,
+            &json!({ "email": receiver }).to_string(),
+        )
+        .expect("a destination"),
+        amount: Money::new(minor, currency),
+        provider_id: None,
+        open: true,
+    };
+    Outgoing {
+        reference: Clock::System.mint(),
+        currency,
+        items: (100..).zip(receivers).map(item).collect(),
+        provider_batch_id: None,
+    }
+}
+
+async fn send(paypal: &Paypal, outgoing: &Outgoing) -> Sent {
+    paypal.send(outgoing, &paypal.render(outgoing)).await
+}
+
+/// Sends what must be accepted, and keeps the id.
+async fn accepted(paypal: &Paypal, outgoing: &mut Outgoing) {
+    match send(paypal, outgoing).await {
+        Sent::Accepted { provider_batch_id: Some(id) } => outgoing.provider_batch_id = Some(id),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn reports(paypal: &Paypal, outgoing: &Outgoing) -> Vec<ItemReport> {
+    match paypal.look_up(outgoing).await {
+        Found::Items(reports) => reports,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn standings(reports: &[ItemReport]) -> Vec<Standing> {
+    reports.iter().map(|report| report.standing).collect()
+}
+
+fn references(outgoing: &Outgoing) -> Vec<&Reference> {
+    outgoing.items.iter().map(|item| &item.reference).collect()
+}
+
+/// Fails unless the books hold exactly these items, each once, with its amount.
+fn assert_booked_once(at: &Loopback, outgoing: &Outgoing, status: ItemStatus) {
+    let booked = at.sandbox.books().paypal;
+    let booked: Vec<_> =
+        booked.iter().map(|row| (row.reference.as_str(), row.amount.clone(), row.status)).collect();
+    let asked = outgoing.items.iter();
+    let asked: Vec<_> =
+        asked.map(|item| (item.reference.as_str(), item.amount.to_string(), status)).collect();
+    assert_eq!(booked, asked);
+}
+
+async fn arm(at: &Loopback, on: &str, fault: &str, more: Value) {
+    let mut body = json!({"on": on, "fault": fault});
+    for (key, value) in more.as_object().expect("members") {
+        body[key] = value.clone();
+    }
+    at.control("POST", "faults", body).await;
+}
+
+#[tokio::test]
+async fn a_batch_is_paid_once_and_found_settled_with_its_amounts() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    let mut outgoing = outgoing(&["a@example.com", "b@example.com"]);
+    accepted(&paypal, &mut outgoing).await;
+    let reports = reports(&paypal, &outgoing).await;
+    assert_eq!(standings(&reports), [Standing::Settled, Standing::Settled]);
+    for (report, item) in reports.iter().zip(&outgoing.items) {
+        assert_eq!((&report.reference, report.amount), (&item.reference, Some(item.amount)));
+        assert!(report.provider_id.is_some() && report.problem.is_none());
+    }
+    assert_booked_once(&at, &outgoing, ItemStatus::Success);
+}
+
+#[test]
+fn the_same_submission_is_the_same_bytes() {
+    let outgoing = outgoing(&["a@example.com"]);
+    let (one, other) = (rail("http://127.0.0.1:1"), rail("http://127.0.0.1:2"));
+    assert_eq!(one.render(&outgoing), other.render(&outgoing.clone()));
+    let reference = outgoing.items[0].reference.as_str();
+    let expected = format!(
+        "{{\"sender_batch_header\":{{\"sender_batch_id\":\"{}\",\
+         \"email_subject\":\"You have been paid\"}},\
+         \"items\":[{{\"recipient_type\":\"EMAIL\",\
+         \"amount\":{{\"value\":\"1.00\",\"currency\":\"USD\"}},\
+         \"receiver\":\"a@example.com\",\"note\":\"Your commission\",\
+         \"sender_item_id\":\"{reference}\"}}]}}",
+        outgoing.reference
+    );
+    assert_eq!(one.render(&outgoing), expected);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_in_any_way_is_unknown_and_the_same_send_pays_once() {
+    for fault in ["lost_request", "lost_response", "error_before", "error_after", "garbled"] {
+        let at = Loopback::open().await;
+        let paypal = rail(&at.url);
+        let mut outgoing = outgoing(&["a@example.com", "b@example.com"]);
+        arm(&at, POST, fault, json!({})).await;
+        let sent = send(&paypal, &outgoing).await;
+        assert!(matches!(sent, Sent::Unknown(_)), "{fault}: {sent:?}");
+        let taken = if matches!(fault, "lost_request" | "error_before") { 0 } else { 2 };
+        assert_eq!(at.sandbox.books().paypal.len(), taken, "{fault}: sent once, not again");
+
+        accepted(&paypal, &mut outgoing).await;
+        let settled = standings(&reports(&paypal, &outgoing).await);
+        assert_eq!(settled, [Standing::Settled, Standing::Settled], "{fault}");
+        assert_booked_once(&at, &outgoing, ItemStatus::Success);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_too_long_is_unknown_though_the_batch_is_taken() {
+    let at = Loopback::open().await;
+    let paypal = rail_with(&at.url, json!({"timeout_ms": 400}));
+    let mut outgoing = outgoing(&["a@example.com"]);
+    arm(&at, POST, "slow", json!({"delay_ms": 60_000})).await;
+    let Sent::Unknown(problem) = send(&paypal, &outgoing).await else {
+        panic!("a time-out says nothing");
+    };
+    assert_eq!(problem.code, "timeout");
+    assert_booked_once(&at, &outgoing, ItemStatus::Pending);
+    accepted(&paypal, &mut outgoing).await;
+    assert_booked_once(&at, &outgoing, ItemStatus::Pending);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_slow_but_in_time_is_an_answer() {
+    let at = Loopback::open().await;
+    arm(&at, POST, "slow", json!({"delay_ms": 20})).await;
+    accepted(&rail(&at.url), &mut outgoing(&["a@example.com"])).await;
+}
+
+#[tokio::test]
+async fn where_nothing_listens_nothing_was_sent() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", free.local_addr().expect("a bound port"));
+    drop(free);
+    let paypal = rail(&url);
+    let mut outgoing = outgoing(&["a@example.com"]);
+    let sent = send(&paypal, &outgoing).await;
+    assert!(matches!(&sent, Sent::NotSent(problem) if problem.code == "no_connection"), "{sent:?}");
+    outgoing.provider_batch_id = Some("B1".into());
+    assert!(matches!(paypal.look_up(&outgoing).await, Found::Unclear(_)));
+    assert!(paypal.ping().await.is_err());
+}
+
+#[tokio::test]
+async fn a_token_in_hand_and_nobody_there_any_more_is_not_sent_either() {
+    let server = Scripted::answering(&[scripted::TOKEN]).await;
+    let paypal = rail(&server.url);
+    paypal.ping().await.expect("a token");
+    server.heard().await;
+    let sent = send(&paypal, &outgoing(&["a@example.com"])).await;
+    assert!(matches!(&sent, Sent::NotSent(problem) if problem.code == "no_connection"), "{sent:?}");
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_sent_and_nothing_is_known() {
+    let at = Loopback::open().await;
+    let paypal = rail_with(&at.url, json!({"client_secret": ""}));
+    let mut outgoing = outgoing(&["a@example.com"]);
+    let sent = send(&paypal, &outgoing).await;
+    assert!(
+        matches!(&sent, Sent::NotSent(problem) if problem.code == "invalid_client"),
+        "{sent:?}"
+    );
+    outgoing.provider_batch_id = Some("B1".into());
+    assert!(matches!(paypal.look_up(&outgoing).await, Found::Unclear(_)));
+    assert!(paypal.ping().await.is_err());
+    assert!(at.sandbox.books().paypal.is_empty());
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_again_while_paypal_recovers() {
+    let at = Loopback::open().await;
+    arm(&at, "POST /v1/oauth2/token", "lost_response", json!({"times": 2})).await;
+    rail(&at.url).ping().await.expect("the third is an answer");
+}
+
+#[tokio::test]
+async fn a_token_that_ended_early_is_renewed_and_the_call_made_once() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    paypal.ping().await.expect("a token");
+    at.control("DELETE", "tokens", json!(null)).await;
+    let mut outgoing = outgoing(&["a@example.com"]);
+    accepted(&paypal, &mut outgoing).await;
+    at.control("DELETE", "tokens", json!(null)).await;
+    assert_eq!(standings(&reports(&paypal, &outgoing).await), [Standing::Settled]);
+    assert_booked_once(&at, &outgoing, ItemStatus::Success);
+}
+
+#[tokio::test]
+async fn a_second_401_is_about_us_and_the_end_of_it() {
+    let no = "HTTP/1.1 401 Unauthorized\r\n\r\n";
+    let server = Scripted::answering(&[scripted::TOKEN, no, scripted::TOKEN, no]).await;
+    let sent = send(&rail(&server.url), &outgoing(&["a@example.com"])).await;
+    assert!(matches!(sent, Sent::Blocked(_)), "{sent:?}");
+    let (token, post) = ("POST /v1/oauth2/token HTTP/1.1", "POST /v1/payments/payouts HTTP/1.1");
+    assert_eq!(server.heard().await, [token, post, token, post]);
+}
+
+#[tokio::test]
+async fn strange_answers_are_unknown_and_never_followed_or_repeated() {
+    for answer in [
+        "HTTP/1.1 307 Temporary Redirect\r\nlocation: /v1/payments/payouts\r\n\r\n",
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\r\n",
+        "HTTP/1.1 201 Created\r\ncontent-length: 99\r\n\r\n\
+         {\"batch_header\":{\"payout_batch_id\":\"B1\"}}",
+        "HTTP/1.1 201 Created\r\n\r\n{\"batch_header\":{}}",
+        "HTTP/1.1 400 Bad Request\r\n\r\n<html>no</html>",
+        "no http at all",
+        "",
+    ] {
+        let server = Scripted::answering(&[scripted::TOKEN, answer]).await;
+        let sent = send(&rail(&server.url), &outgoing(&["a@example.com"])).await;
+        assert!(matches!(sent, Sent::Unknown(_)), "{answer}: {sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_throttle_asks_for_the_same_later_and_takes_nothing() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    let mut outgoing = outgoing(&["a@example.com"]);
+    arm(&at, POST, "throttle", json!({})).await;
+    let Sent::Throttled { retry_after, problem } = send(&paypal, &outgoing).await else {
+        panic!("429 is a throttle");
+    };
+    assert_eq!(
+        (retry_after, problem.code.as_str()),
+        (Some(TimeDelta::seconds(1)), "RATE_LIMIT_REACHED")
+    );
+    accepted(&paypal, &mut outgoing).await;
+    assert_booked_once(&at, &outgoing, ItemStatus::Pending);
+}
+
+#[tokio::test]
+async fn every_test_value_is_understood() {
+    let at = Loopback::open().await;
+    for (note, expected) in [
+        ("ERRPYO001", "Blocked"),
+        ("ERRPYO002", "Blocked"),
+        ("ERRPYO003", "Blocked"),
+        ("ERRPYO005", "Blocked"),
+        ("ERRPYO006", "Unknown"),
+        ("ERRPYO010", "Refused"),
+        ("ERRPYO011", "Blocked"),
+        ("ERRPYO012", "Blocked"),
+        ("ERRPYO014", "Unknown"),
+        ("ERRPYO035", "Throttled"),
+        ("ERRPYO036", "Unknown"),
+        ("ERRPYO037", "Refused"),
+        ("ERRPYO038", "Blocked"),
+        ("ERRPYO039", "Unknown"),
+    ] {
+        let paypal = rail_with(&at.url, json!({"note": note}));
+        let sent = format!("{:?}", send(&paypal, &outgoing(&["a@example.com"])).await);
+        assert!(sent.starts_with(expected), "{note}: {sent}");
+    }
+    assert!(at.sandbox.books().paypal.is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_payees_it_is_about_and_pays_nobody() {
+    let at = Loopback::open().await;
+    let outgoing = outgoing(&[
+        "a@example.com",
+        "refused-1@example.com",
+        "b@example.com",
+        "refused-2@example.com",
+    ]);
+    let Sent::Refused { items, problem } = send(&rail(&at.url), &outgoing).await else {
+        panic!("a broken rule is a refusal");
+    };
+    let named: Vec<_> = items.iter().map(|(reference, _)| reference).collect();
+    assert_eq!(named, [&outgoing.items[1].reference, &outgoing.items[3].reference]);
+    assert_eq!(problem.code, "VALIDATION_ERROR");
+    assert!(at.sandbox.books().paypal.is_empty());
+}
+
+#[tokio::test]
+async fn each_payee_stands_for_itself() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    let receivers = ["unregistered@example.com", "locked@example.com", "a@example.com"];
+    let mut outgoing = outgoing(&receivers);
+    accepted(&paypal, &mut outgoing).await;
+    let found = reports(&paypal, &outgoing).await;
+    assert_eq!(standings(&found), [Standing::Open, Standing::Rejected, Standing::Settled]);
+    let codes: Vec<_> = found
+        .iter()
+        .map(|report| report.problem.as_ref().map(|problem| problem.code.as_str()))
+        .collect();
+    assert_eq!(codes, [Some("RECEIVER_UNREGISTERED"), Some("RECEIVER_ACCOUNT_LOCKED"), None]);
+
+    for (index, status) in [(0, "RETURNED"), (2, "REFUNDED")] {
+        let path = format!("items/{}", outgoing.items[index].reference);
+        at.control("POST", &path, json!({"status": status})).await;
+    }
+    let found = reports(&paypal, &outgoing).await;
+    assert_eq!(standings(&found), [Standing::Rejected, Standing::Rejected, Standing::Returned]);
+    assert_eq!(found[2].provider_status, "REFUNDED");
+}
+
+#[tokio::test]
+async fn an_unclaimed_fault_meets_the_one_payee_it_names() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    arm(&at, POST, "unclaimed", json!({"recipient": "b@example.com"})).await;
+    accepted(&paypal, &mut outgoing(&["x@example.com"])).await;
+    let mut outgoing = outgoing(&["a@example.com", "b@example.com"]);
+    accepted(&paypal, &mut outgoing).await;
+    let found = reports(&paypal, &outgoing).await;
+    assert_eq!(standings(&found), [Standing::Settled, Standing::Open]);
+}
+
+#[tokio::test]
+async fn a_denied_batch_rejects_all_and_can_be_sent_again() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    let mut outgoing = outgoing(&["a@example.com", "b@example.com"]);
+    arm(&at, POST, "denied", json!({})).await;
+    accepted(&paypal, &mut outgoing).await;
+    let found = reports(&paypal, &outgoing).await;
+    assert_eq!(standings(&found), [Standing::Rejected, Standing::Rejected]);
+    assert!(at.sandbox.books().paypal.is_empty());
+    accepted(&paypal, &mut outgoing).await;
+    let found = reports(&paypal, &outgoing).await;
+    assert_eq!(standings(&found), [Standing::Settled, Standing::Settled]);
+    assert_booked_once(&at, &outgoing, ItemStatus::Success);
+}
+
+#[tokio::test]
+async fn every_page_is_read_and_every_item_reported_once() {
+    let at = Loopback::open().await;
+    let paypal = rail_with(&at.url, json!({"page_size": 2}));
+    for items in [1, 2, 3, 4, 5] {
+        let mut outgoing = outgoing(&vec!["a@example.com"; items]);
+        accepted(&paypal, &mut outgoing).await;
+        let found = reports(&paypal, &outgoing).await;
+        let reported: Vec<_> = found.iter().map(|report| &report.reference).collect();
+        assert_eq!(reported, references(&outgoing), "{items}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_had_leaves_the_whole_unclear() {
+    let at = Loopback::open().await;
+    let paypal = rail_with(&at.url, json!({"page_size": 2}));
+    let mut outgoing = outgoing(&["a@example.com"; 5]);
+    accepted(&paypal, &mut outgoing).await;
+    let page = "GET /v1/payments/payouts/*";
+    arm(&at, page, "lost_response", json!({"after": 1, "times": 99})).await;
+    assert!(matches!(paypal.look_up(&outgoing).await, Found::Unclear(_)));
+}
+
+#[tokio::test]
+async fn a_look_up_is_patient_with_what_passes() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    let mut outgoing = outgoing(&["a@example.com"]);
+    accepted(&paypal, &mut outgoing).await;
+    for fault in ["lost_request", "error_after", "throttle"] {
+        arm(&at, "GET /v1/payments/payouts/*", fault, json!({})).await;
+    }
+    assert_eq!(standings(&reports(&paypal, &outgoing).await), [Standing::Settled]);
+}
+
+#[tokio::test]
+async fn the_last_open_items_are_looked_up_one_by_one() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    let mut outgoing = outgoing(&["a@example.com", "unregistered@example.com", "b@example.com"]);
+    accepted(&paypal, &mut outgoing).await;
+    let found = reports(&paypal, &outgoing).await;
+    for (item, report) in outgoing.items.iter_mut().zip(&found) {
+        item.provider_id.clone_from(&report.provider_id);
+        item.open = report.standing == Standing::Open;
+    }
+    // The batch itself is not asked: it could not answer.
+    arm(&at, "GET /v1/payments/payouts/*", "error_before", json!({"times": 99})).await;
+    let found = reports(&paypal, &outgoing).await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (&found[0].reference, found[0].standing),
+        (&outgoing.items[1].reference, Standing::Open)
+    );
+
+    // An item that PayPal does not know by that id is found in its batch.
+    at.control("DELETE", "faults", json!(null)).await;
+    outgoing.items[1].provider_id = Some("NOBODY".into());
+    assert_eq!(reports(&paypal, &outgoing).await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_paypal_does_not_know_is_nothing_and_no_rejection() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    let mut outgoing = outgoing(&["a@example.com"]);
+    let code = |found| match found {
+        Found::Nothing(problem) => problem.code,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(code(paypal.look_up(&outgoing).await), "no_provider_batch_id");
+    outgoing.provider_batch_id = Some("NO/SUCH?BATCH".into());
+    assert_eq!(code(paypal.look_up(&outgoing).await), "INVALID_RESOURCE_ID");
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_found_again_even_if_the_sandbox_was_killed_meanwhile() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal");
+    let life = || Sandbox::with_journal(Clock::System, Some(path.clone())).expect("a journal");
+    let mut outgoing = outgoing(&["a@example.com"]);
+    let before = Loopback::of(life()).await;
+    arm(&before, POST, "lost_response", json!({})).await;
+    assert!(matches!(send(&rail(&before.url), &outgoing).await, Sent::Unknown(_)));
+    let after = Loopback::of(life()).await;
+    let paypal = rail(&after.url);
+    accepted(&paypal, &mut outgoing).await;
+    assert_eq!(standings(&reports(&paypal, &outgoing).await), [Standing::Settled]);
+    assert_booked_once(&after, &outgoing, ItemStatus::Success);
+}
+
+#[tokio::test]
+async fn two_at_once_with_one_reference_pay_once() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    let outgoing = outgoing(&["a@example.com"]);
+    let (one, other) = tokio::join!(send(&paypal, &outgoing), send(&paypal, &outgoing));
+    assert_eq!(one, other);
+    assert_booked_once(&at, &outgoing, ItemStatus::Pending);
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_sandbox_with_its_connections() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a bound port"));
+    let stop = tokio_util::sync::CancellationToken::new();
+    let sandbox = Sandbox::new(Clock::System);
+    let server = tokio::spawn(payoutd::sandbox::serve(listener, sandbox, stop.clone()));
+    // The rail keeps its connection open for the next call.
+    rail(&url).ping().await.expect("a token");
+    stop.cancel();
+    server.await.expect("no panic").expect("an orderly end");
+}
+
+#[test]
+fn settings_out_of_range_are_refused_by_name() {
+    let refused = |change| {
+        let paypal = Paypal::new(settings("http://127.0.0.1:1", change));
+        paypal.err().expect("a bad setting").message
+    };
+    assert!(refused(json!({"batch_size": 0})).contains("paypal.batch_size"));
+    assert!(refused(json!({"batch_size": 15_001})).contains("paypal.batch_size"));
+    assert!(refused(json!({"page_size": 1_001})).contains("paypal.page_size"));
+    assert!(refused(json!({"timeout_ms": 0})).contains("paypal.timeout_ms"));
+    assert!(refused(json!({"base_url": "paypal"})).contains("paypal.base_url"));
+    assert!(refused(json!({"base_url": "ftp://paypal"})).contains("paypal.base_url"));
+}
+
+#[test]
+fn secrets_are_not_printed_and_an_empty_application_is_no_rail() {
+    let settings = settings("http://127.0.0.1:1", json!({"client_secret": "hunter2"}));
+    assert!(settings.is_configured());
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    let nobody = PaypalSettings { client_id: String::new(), ..settings };
+    assert!(!nobody.is_configured());
+    let unknown: Result<PaypalSettings, _> = serde_json::from_value(json!({"colour": "blue"}));
+    assert!(unknown.is_err());
+}
