@@ -18,7 +18,7 @@ const SUBMISSION_INSERT: &str = "
 const TRANSFER_INSERT: &str = "
     INSERT INTO transfers (org_id, transfer_id, submission_id, position, payout_id, affiliate_id,
                            currency, amount_minor, reference, state, created_at, updated_at)
-    VALUES {rows}";
+    {rows}";
 
 macro_rules! submissions {
     ($($tail:literal),+) => { concat!("
@@ -82,7 +82,7 @@ const SUBMISSION_CHECKED: &str = "
         problem_message = $6, next_check_at = $7, checks = checks + $8, updated_at = $9
     WHERE org_id = $1 AND submission_id = $2 AND state IN ('unknown', 'accepted', 'review')";
 const SUBMISSIONS_CHECK_LATER: &str = "
-    WITH claimed(submission_id) AS (VALUES {rows})
+    WITH claimed(submission_id) AS ({rows})
     UPDATE submissions SET next_check_at = $2
     FROM claimed
     WHERE submissions.org_id = $1 AND submissions.submission_id = claimed.submission_id";
@@ -103,7 +103,7 @@ const TRANSFERS_FOLLOW: &str = "
     UPDATE transfers SET state = $3, updated_at = $4
     WHERE org_id = $1 AND submission_id = $2 AND state IN ($5, $6, $7, $8)";
 const TRANSFERS_MOVE: &str = "
-    WITH moved(transfer_id, provider_id, provider_status, code, message) AS (VALUES {rows})
+    WITH moved(transfer_id, provider_id, provider_status, code, message) AS ({rows})
     UPDATE transfers
     SET state = $2, provider_id = COALESCE(moved.provider_id, transfers.provider_id),
         provider_status = moved.provider_status, problem_code = moved.code,
@@ -115,7 +115,7 @@ const TRANSFERS_MOVE: &str = "
     RETURNING transfers.transfer_id, transfers.payout_id, transfers.affiliate_id,
               transfers.currency, transfers.amount_minor";
 const TRANSFERS_NOTE: &str = "
-    WITH seen(transfer_id, provider_id, provider_status, code, message) AS (VALUES {rows})
+    WITH seen(transfer_id, provider_id, provider_status, code, message) AS ({rows})
     UPDATE transfers
     SET provider_id = COALESCE(seen.provider_id, transfers.provider_id),
         provider_status = seen.provider_status, problem_code = seen.code,
