@@ -126,7 +126,8 @@ impl Harness {
 
     /// An engine whose leases have run out as soon as they are taken.
     pub fn hasty_engine(&self) -> Engine {
-        let settings = EngineSettings { lease: TimeDelta::zero(), ..EngineSettings::default() };
+        let settings =
+            EngineSettings { lease: TimeDelta::seconds(-1), ..EngineSettings::default() };
         self.engine_with(vec![self.rail(json!({}))], settings)
     }
 
