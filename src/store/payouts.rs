@@ -45,6 +45,8 @@ const LINES_UNEQUAL: &str = "
     GROUP BY asked.payout_id, asked.amount
     HAVING COALESCE(SUM(l.amount_minor), 0) <> asked.amount";
 
+const RETRIED_AS: &str = "SELECT payout_id FROM payouts WHERE org_id = $1 AND retry_of = $2";
+
 const PAYOUTS_MOVE: &str = "
     WITH moved(payout_id, code, message) AS (VALUES {rows})
     UPDATE payouts
@@ -134,6 +136,17 @@ impl Tx {
         };
         sql(EVENT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
         Ok(())
+    }
+
+    /// The payout that took the place of `payout`, if there is one. Asked with the wallet locked,
+    /// so that of two retries at once the second sees the first.
+    pub async fn retried_as(
+        &mut self,
+        org: &OrgId,
+        payout: &PayoutId,
+    ) -> Result<Option<PayoutId>, StoreError> {
+        let row: Option<(PayoutId,)> = sql(RETRIED_AS).bind(org).bind(payout).maybe(self).await?;
+        Ok(row.map(|(payout_id,)| payout_id))
     }
 
     /// Gives payouts their lines, first credited first. At most one payout of a wallet at a time.
