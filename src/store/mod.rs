@@ -62,8 +62,6 @@ pub enum StoreError {
     Gone { what: &'static str, id: String },
     #[error("the destination stored with {id} cannot be read")]
     CorruptDestination { id: String, source: crate::domain::DestinationError },
-    #[error("the method of payout {payout_id} is gone from the database")]
-    MethodGone { payout_id: String },
     #[error("{what} changed while it was written: {wanted} rows were to change, {changed} did")]
     Changed { what: &'static str, wanted: u64, changed: u64 },
 }
