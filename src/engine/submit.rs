@@ -146,7 +146,6 @@ impl Engine {
         breaker: &mut Breaker,
         tally: &mut Tally,
     ) -> Result<(), EngineError> {
-        tally.seen += planned.transfers.len() as u64;
         let sent = self.act(planned).await;
         breaker.hear(&planned.row, &sent);
         tally.merge(self.record(work, planned, &sent).await?).map_err(EngineError::from)
@@ -325,6 +324,7 @@ impl Engine {
             let mut tally = Tally::default();
             if !tx.submission_record(org, id, lease_token, &record, now).await? {
                 tally.note(format!("{} lost its lease; its look-up decides", named(org, row)));
+                tally.seen += transfers.len() as u64;
                 tally.failed += transfers.len() as u64;
                 return Ok(tally);
             }
@@ -498,6 +498,7 @@ fn count(tally: &mut Tally, planned: &Planned, sent: &Sent) -> Result<(), Engine
         Sent::Refused { problem, .. } => ("refused", Some(problem)),
     };
     for transfer in &planned.transfers {
+        tally.seen += 1;
         tally.outcome(outcome, transfer.amount)?;
         match problem {
             None => tally.act(transfer.amount)?,
