@@ -278,20 +278,20 @@ impl Engine {
 
     /// Second beat: the provider alone. The lease is renewed while the call is under way.
     pub async fn act(&self, planned: &Planned) -> Sent {
-        let send = send_patiently(planned);
-        tokio::pin!(send);
         let heartbeat = self.settings.heartbeat.to_std().unwrap_or(Duration::from_secs(5));
-        loop {
-            tokio::select! {
-                sent = &mut send => return sent,
-                () = tokio::time::sleep(heartbeat) => {
-                    if let Err(error) = self.renew(planned).await {
-                        // Without the lease the record is refused and the look-up decides.
-                        warn!(event = "submission.lease.not_renewed", error = %error,
-                              submission_id = %planned.row.submission_id);
-                    }
+        let signs_of_life = async {
+            loop {
+                tokio::time::sleep(heartbeat).await;
+                if let Err(error) = self.renew(planned).await {
+                    // Without the lease the record is refused and the look-up decides.
+                    warn!(event = "submission.lease.not_renewed", error = %error,
+                          submission_id = %planned.row.submission_id);
                 }
             }
+        };
+        tokio::select! {
+            sent = send_patiently(planned) => sent,
+            () = signs_of_life => unreachable!("they end with the send"),
         }
     }
 
