@@ -132,7 +132,7 @@ impl Tx {
         };
         sql(PAYOUT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
         let row = |p: &NewPayout| {
-            event_row(org, &p.payout_id, 1, PayoutStatus::Pending, actor, "requested", now)
+            event_row(org, (&p.payout_id, 1), PayoutStatus::Pending, actor, "requested", now)
         };
         sql(EVENT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
         Ok(())
@@ -208,7 +208,7 @@ impl Tx {
             moves.iter().map(|m| (&m.payout_id, m.reason.as_str())).collect();
         let row = |p: &MovedPayout| {
             let reason = reasons.get(&p.payout_id).copied().unwrap_or_default();
-            event_row(org, &p.payout_id, p.version, to, actor, reason, now)
+            event_row(org, (&p.payout_id, p.version), to, actor, reason, now)
         };
         let rows: Vec<_> = moved.iter().map(row).collect();
         sql(EVENT_INSERT).run_with(self, &rows).await?;
@@ -218,8 +218,7 @@ impl Tx {
 
 fn event_row(
     org: &OrgId,
-    payout: &PayoutId,
-    version: i64,
+    (payout, version): (&PayoutId, i64),
     status: PayoutStatus,
     actor: &Actor,
     reason: &str,

@@ -1,181 +1,22 @@
-//! Every difference between SQLite and PostgreSQL, and nothing else.
-//!
-//! A query is one text with `$1` parameters, run on both. What the two do not share is written
-//! in the text as a token and spelled out here: `{rows}` (a list of rows bound in bulk),
+//! A query is one text with `$1` parameters, run on both databases. What the two do not share is
+//! written in the text as a token and spelled out here: `{rows}` (a list of rows bound in bulk),
 //! `{lock:alias}` (row locks, which SQLite's one writer does not need).
-
-use std::path::Path;
-use std::str::FromStr;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::database::HasStatementCache;
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{
-    AssertSqlSafe, Database, Encode, Executor, FromRow, IntoArguments, PgPool, Postgres, Sqlite,
-    SqlitePool, Type,
+    AssertSqlSafe, Database, Encode, Executor, FromRow, IntoArguments, Postgres, Sqlite, Type,
 };
 
-use super::StoreError;
-
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+use super::{Pools, Session, Tx};
+use crate::store::StoreError;
 
 /// Parameters of one statement: below SQLite's 32,766 and PostgreSQL's 65,535.
 const MOST_PARAMETERS: usize = 30_000;
 
-/// The two databases. Cloning shares the pools.
-#[derive(Debug, Clone)]
-pub(super) enum Pools {
-    /// One connection writes, several read (WAL lets them see the last commit meanwhile).
-    Sqlite {
-        writer: SqlitePool,
-        readers: SqlitePool,
-    },
-    Postgres(PgPool),
-}
-
-/// A transaction that may write. Dropped without a commit, it rolls back.
-#[derive(Debug)]
-pub struct Tx(Session);
-
-#[derive(Debug)]
-enum Session {
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
-    Postgres(sqlx::Transaction<'static, Postgres>),
-}
-
-impl Pools {
-    /// Opens `sqlite://path` (created if missing) or `postgres://…`.
-    pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        let unreachable = |source| StoreError::Unreachable { url: without_password(url), source };
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options = PgConnectOptions::from_str(url).map_err(unreachable)?;
-            let options = options.application_name("payoutd");
-            let pool = PgPoolOptions::new()
-                .max_connections(max_connections)
-                .acquire_timeout(Duration::from_secs(30))
-                .connect_with(options)
-                .await
-                .map_err(unreachable)?;
-            return Ok(Self::Postgres(pool));
-        }
-        if !url.starts_with("sqlite:") {
-            return Err(StoreError::UnknownUrl { url: without_password(url) });
-        }
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(unreachable)?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // FULL, not NORMAL: a committed payout must survive a power cut.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(30))
-            .foreign_keys(true)
-            .pragma("cache_size", "-65536");
-        if let Some(folder) = options.get_filename().parent().filter(|f| *f != Path::new("")) {
-            std::fs::create_dir_all(folder)
-                .map_err(|source| unreachable(sqlx::Error::Io(source)))?;
-        }
-        let one =
-            SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(120));
-        let writer = one.connect_with(options.clone()).await.map_err(unreachable)?;
-        let many = SqlitePoolOptions::new().max_connections(max_connections);
-        let readers = many.connect_with(options).await.map_err(unreachable)?;
-        Ok(Self::Sqlite { writer, readers })
-    }
-
-    /// The word for the database, as in its URL.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Sqlite { .. } => "sqlite",
-            Self::Postgres(_) => "postgres",
-        }
-    }
-
-    /// Applies what is missing of the migrations; several processes may do so at once.
-    pub async fn migrate(&self) -> Result<(), MigrateError> {
-        match self {
-            Self::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer).await,
-            Self::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
-        }
-    }
-
-    /// How many migrations this program carries, and its latest version.
-    pub fn migrations(&self) -> (usize, i64) {
-        let migrator = match self {
-            Self::Sqlite { .. } => &SQLITE_MIGRATIONS,
-            Self::Postgres(_) => &POSTGRES_MIGRATIONS,
-        };
-        let versions = migrator.iter().map(|migration| migration.version);
-        (migrator.iter().count(), versions.max().unwrap_or(0))
-    }
-
-    /// Begins a transaction that may write. On SQLite it takes the write lock at once
-    /// (IMMEDIATE), so that it cannot fail half-way for want of it.
-    pub async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(Tx(match self {
-            Self::Sqlite { writer, .. } => {
-                Session::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
-            }
-            Self::Postgres(pool) => Session::Postgres(pool.begin().await?),
-        }))
-    }
-
-    /// The database's own clock: leases are measured by it, whatever the replicas' clocks say.
-    pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        let text = match self {
-            Self::Sqlite { .. } => "SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')",
-            Self::Postgres(_) => "SELECT date_trunc('milliseconds', clock_timestamp())",
-        };
-        let (now,): (DateTime<Utc>,) = sql(text).read_one(self).await?;
-        Ok(now)
-    }
-
-    /// Every column of the schema: (table, column, may be null), sorted; for the twin test.
-    pub async fn columns(&self) -> Result<Vec<(String, String, bool)>, StoreError> {
-        let text = match self {
-            Self::Sqlite { .. } => {
-                "SELECT m.name, c.name, c.\"notnull\" = 0 FROM sqlite_master m, pragma_table_info(m.name) c
-                 WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> '_sqlx_migrations'
-                 ORDER BY 1, 2"
-            }
-            Self::Postgres(_) => {
-                "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT), is_nullable = 'YES'
-                 FROM information_schema.columns
-                 WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations' ORDER BY 1, 2"
-            }
-        };
-        sql(text).read_all(self).await
-    }
-
-    /// Closes every connection; on SQLite the write-ahead log is folded into the file.
-    pub async fn close(&self) {
-        match self {
-            Self::Sqlite { writer, readers } => {
-                readers.close().await;
-                writer.close().await;
-            }
-            Self::Postgres(pool) => pool.close().await,
-        }
-    }
-}
-
-impl Tx {
-    /// Makes all of it durable, or none.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        match self.0 {
-            Session::Sqlite(tx) => tx.commit().await?,
-            Session::Postgres(tx) => tx.commit().await?,
-        }
-        Ok(())
-    }
-}
-
 /// A parameter. NULL keeps its type, which PostgreSQL wants to know.
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(in crate::store) enum Value {
     Text(Option<String>),
     Int(Option<i64>),
     Time(Option<DateTime<Utc>>),
@@ -229,18 +70,18 @@ impl From<Option<DateTime<Utc>>> for Value {
 
 /// One statement with its parameters.
 #[derive(Debug)]
-pub(super) struct Sql {
+pub(in crate::store) struct Sql {
     text: &'static str,
     values: Vec<Value>,
 }
 
 /// A statement of one text, run on both databases.
-pub(super) fn sql(text: &'static str) -> Sql {
+pub(in crate::store) fn sql(text: &'static str) -> Sql {
     Sql { text, values: Vec::new() }
 }
 
 /// A row that can be read from both databases.
-pub(super) trait Row:
+pub(in crate::store) trait Row:
     Send
     + Unpin
     + for<'r> FromRow<'r, sqlx::sqlite::SqliteRow>
@@ -478,25 +319,4 @@ where
 {
     let rows = conn.fetch_all(query::<DB>(text, values)).await?;
     Ok(rows.iter().map(T::from_row).collect::<Result<_, _>>()?)
-}
-
-/// The URL without its password, fit for messages.
-pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((user, host)) = rest.rsplit_once('@') else { return url.to_owned() };
-    let user = user.split_once(':').map_or(user, |(name, _)| name);
-    format!("{scheme}://{user}@{host}")
-}
-
-/// Whether the statement lost a race and may be tried again from the start of its transaction.
-pub(super) fn is_transient(error: &sqlx::Error) -> bool {
-    let sqlx::Error::Database(error) = error else { return false };
-    let Some(code) = error.code() else { return false };
-    // PostgreSQL: serialization failure, deadlock. SQLite: BUSY, LOCKED and BUSY_SNAPSHOT.
-    matches!(code.as_ref(), "40001" | "40P01" | "5" | "6" | "261" | "517")
-}
-
-/// Whether the statement would have made a second row of a unique key.
-pub(super) fn is_duplicate(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.is_unique_violation())
 }
