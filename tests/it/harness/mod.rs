@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 pub use database::{Database, Kind};
-pub use world::{Commission, Wallet, affiliate, commission, program, usd};
+pub use world::{Wallet, affiliate, commission, program, usd};
 
 use crate::loopback::Loopback;
 
