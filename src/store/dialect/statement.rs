@@ -2,6 +2,8 @@
 //! written in the text as a token and spelled out here: `{rows}` (a list of rows bound in bulk),
 //! `{lock:alias}` (row locks, which SQLite's one writer does not need).
 
+use std::slice::Chunks;
+
 use chrono::{DateTime, Utc};
 use sqlx::database::HasStatementCache;
 use sqlx::{
@@ -11,8 +13,11 @@ use sqlx::{
 use super::{Pools, Session, Tx};
 use crate::store::StoreError;
 
-/// Parameters of one statement: below SQLite's 32,766 and PostgreSQL's 65,535.
-const MOST_PARAMETERS: usize = 30_000;
+/// Parameters of one statement. SQLite takes 32,766, but `$1` is a name to it, and it looks names
+/// up one by one: what a statement costs grows with the square of their number.
+const MOST_IN_SQLITE: usize = 400;
+/// PostgreSQL takes 65,535.
+const MOST_IN_POSTGRES: usize = 30_000;
 
 /// A parameter. NULL keeps its type, which PostgreSQL wants to know.
 #[derive(Debug, Clone)]
@@ -148,7 +153,7 @@ impl Sql {
     /// limit on parameters asks for; how many rows it changed in all.
     pub async fn run_with(self, tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, StoreError> {
         let mut changed = 0;
-        for piece in self.pieces(rows) {
+        for piece in self.pieces(rows, tx) {
             let part = Self { text: self.text, values: self.values.clone() };
             changed += part.run_rows(tx, Some(piece)).await?;
         }
@@ -162,16 +167,20 @@ impl Sql {
         rows: &[Vec<Value>],
     ) -> Result<Vec<T>, StoreError> {
         let mut found = Vec::new();
-        for piece in self.pieces(rows) {
+        for piece in self.pieces(rows, tx) {
             let part = Self { text: self.text, values: self.values.clone() };
             found.extend(part.all_rows(tx, Some(piece)).await?);
         }
         Ok(found)
     }
 
-    fn pieces<'r>(&self, rows: &'r [Vec<Value>]) -> std::slice::Chunks<'r, Vec<Value>> {
+    fn pieces<'r>(&self, rows: &'r [Vec<Value>], tx: &Tx) -> Chunks<'r, Vec<Value>> {
+        let most = match tx.0 {
+            Session::Sqlite(_) => MOST_IN_SQLITE,
+            Session::Postgres(_) => MOST_IN_POSTGRES,
+        };
         let width = rows.first().map_or(1, Vec::len).max(1);
-        rows.chunks(((MOST_PARAMETERS - self.values.len()) / width).max(1))
+        rows.chunks(((most - self.values.len()) / width).max(1))
     }
 
     async fn run_rows(self, tx: &mut Tx, rows: Option<&[Vec<Value>]>) -> Result<u64, StoreError> {
