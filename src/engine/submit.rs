@@ -14,8 +14,8 @@ use super::sending::{Breaker, count, not_configured, send_patiently, send_record
 use super::submission::{Member, Refusal, body_hash, named, outgoing};
 use super::{Engine, EngineError, Reach, Tally, Work};
 use crate::domain::{
-    BatchId, GateCheck, MethodKind, OrgId, PayoutStatus, Scope, SubmissionId, TransferState,
-    failing_at_send,
+    BatchId, Currency, GateCheck, MethodKind, OrgId, PayoutStatus, Scope, SubmissionId,
+    TransferState, failing_at_send,
 };
 use crate::providers::{Outgoing, Problem, Provider, Sent};
 use crate::store::{PayoutMove, Queue, QueuedPayout, SubmissionRow, Transfer, Tx};
@@ -63,9 +63,10 @@ impl Engine {
     ) -> Result<Tally, EngineError> {
         let mut tally = Tally::default();
         let mut breaker = Breaker::new(reach.due_by(self.clock.now()));
-        for (org, kind) in self.store.orgs_to_send(breaker.due_by).await? {
-            if scope.has_org(&org) && scope.has_method(kind) {
-                self.submit_prepared(work, &org, kind, &mut breaker, &mut tally).await?;
+        for (org, kind, currency) in self.store.queues_prepared(breaker.due_by).await? {
+            if scope.has_org(&org) && scope.has_method(kind) && scope.has_currency(currency) {
+                let rail = (kind, currency);
+                self.submit_prepared(work, &org, rail, &mut breaker, &mut tally).await?;
             }
         }
         for queue in self.store.queues().await? {
@@ -100,19 +101,19 @@ impl Engine {
             }
         }
         // What a refusal took apart is ready to be sent again.
-        self.submit_prepared(work, org, kind, breaker, tally).await
+        self.submit_prepared(work, org, (kind, queue.currency), breaker, tally).await
     }
 
     async fn submit_prepared(
         &self,
         work: &Work,
         org: &OrgId,
-        kind: MethodKind,
+        rail: (MethodKind, Currency),
         breaker: &mut Breaker,
         tally: &mut Tally,
     ) -> Result<(), EngineError> {
-        while !work.stop.is_cancelled() && !breaker.is_open(org, kind) {
-            match self.plan_prepared(work, org, kind, breaker.due_by, tally).await? {
+        while !work.stop.is_cancelled() && !breaker.is_open(org, rail.0) {
+            match self.plan_prepared(work, org, rail, breaker.due_by, tally).await? {
                 Step::Done => break,
                 Step::Again => {}
                 Step::Send(planned) => self.send_planned(work, &planned, breaker, tally).await?,
@@ -196,16 +197,16 @@ impl Engine {
         &self,
         work: &Work,
         org: &OrgId,
-        kind: MethodKind,
+        rail: (MethodKind, Currency),
         due_by: DateTime<Utc>,
         tally: &mut Tally,
     ) -> Result<Step, EngineError> {
-        let Some(provider) = self.provider(kind) else { return Ok(Step::Done) };
+        let Some(provider) = self.provider(rail.0) else { return Ok(Step::Done) };
         let (step, dismantled) = self
             .retrying(async || {
                 let now = self.clock.now();
                 let mut tx = self.begin(work).await?;
-                let Some(row) = tx.submission_to_send(org, kind, due_by).await? else {
+                let Some(row) = tx.submission_to_send(org, rail, due_by).await? else {
                     return Ok((Step::Done, Tally::default()));
                 };
                 let members = tx.submission_members(org, &row.submission_id).await?;

@@ -21,8 +21,8 @@ macro_rules! submissions {
     FROM submissions s ", $($tail),+) };
 }
 const SUBMISSION_TO_SEND: &str = submissions!(
-    "WHERE s.org_id = $1 AND s.method_kind = $2 AND s.state = 'prepared'
-       AND s.next_attempt_at <= $3
+    "WHERE s.org_id = $1 AND s.method_kind = $2 AND s.currency = $3 AND s.state = 'prepared'
+       AND s.next_attempt_at <= $4
      ORDER BY s.next_attempt_at, s.submission_id LIMIT 1 {lock-free:s}"
 );
 const SUBMISSIONS_DUE: &str = submissions!(
@@ -40,9 +40,9 @@ const SUBMISSION_REHASH: &str = "
 const SUBMISSION_REFUSE: &str = "
     UPDATE submissions SET state = 'refused', next_attempt_at = NULL, updated_at = $3
     WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared'";
-const ORGS_TO_SEND: &str = "
-    SELECT DISTINCT org_id, method_kind FROM submissions
-    WHERE state = 'prepared' AND next_attempt_at <= $1 ORDER BY org_id, method_kind";
+const QUEUES_PREPARED: &str = "
+    SELECT DISTINCT org_id, method_kind, currency FROM submissions
+    WHERE state = 'prepared' AND next_attempt_at <= $1 ORDER BY org_id, method_kind, currency";
 const ORGS_TO_CHECK: &str = "
     SELECT DISTINCT org_id FROM submissions
     WHERE next_check_at IS NOT NULL AND next_check_at <= $1 ORDER BY org_id";
@@ -76,7 +76,7 @@ const SUBMISSIONS_CHECK_LATER: &str = "
     WHERE submissions.org_id = $1 AND submissions.submission_id = claimed.submission_id";
 const LEASES_EXPIRED: &str = "
     SELECT s.org_id, s.submission_id FROM submissions s
-    WHERE s.state = 'sending' AND s.lease_until < $1 ORDER BY s.org_id, s.submission_id";
+    WHERE s.state = 'sending' AND s.lease_until < $1 ORDER BY s.org_id, s.lease_until";
 const LEASE_LAST: &str = "SELECT MAX(lease_until) FROM submissions WHERE state = 'sending'";
 // A lease that ran out while sending: nobody knows whether the bytes left, so it is `unknown`.
 const SUBMISSION_EXPIRE: &str = "
@@ -144,15 +144,15 @@ fn split(problem: &Option<(String, String)>) -> (Option<&str>, Option<&str>) {
 }
 
 impl Store {
-    /// The (org, rail) pairs that have a prepared submission to send by `now`.
+    /// The orgs, rails and currencies that have a prepared submission to send by `now`.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn orgs_to_send(
+    pub async fn queues_prepared(
         &self,
         now: DateTime<Utc>,
-    ) -> Result<Vec<(OrgId, MethodKind)>, StoreError> {
-        sql(ORGS_TO_SEND).bind(now).read_all(&self.pools).await
+    ) -> Result<Vec<(OrgId, MethodKind, Currency)>, StoreError> {
+        sql(QUEUES_PREPARED).bind(now).read_all(&self.pools).await
     }
 
     /// The orgs that have a submission to check by `now`.
@@ -238,14 +238,15 @@ impl Tx {
         Ok(())
     }
 
-    /// The next prepared submission of a rail that no other worker has in hand, locked.
+    /// The next prepared submission of a rail and currency that no other worker has in hand, locked.
     pub async fn submission_to_send(
         &mut self,
         org: &OrgId,
-        kind: MethodKind,
+        (kind, currency): (MethodKind, Currency),
         now: DateTime<Utc>,
     ) -> Result<Option<SubmissionRow>, StoreError> {
-        sql(SUBMISSION_TO_SEND).bind(org).bind(&kind).bind(now).maybe(self).await
+        let query = sql(SUBMISSION_TO_SEND).bind(org).bind(&kind).bind(&currency);
+        query.bind(now).maybe(self).await
     }
 
     /// The submissions to check by `now` that no other worker has in hand, locked.

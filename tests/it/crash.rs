@@ -1,8 +1,10 @@
 //! A process that dies in any of the three beats of a send, and one that comes back too late.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use payoutd::domain::Scope;
-use payoutd::engine::{Engine, EngineSettings, Planned, Reach};
+use payoutd::engine::{AutoRequest, Engine, EngineSettings, Planned, Reach};
 use serde_json::json;
 
 use crate::harness::{Harness, program};
@@ -33,7 +35,55 @@ async fn all_completed(h: &Harness) {
     assert_eq!(h.at.sandbox.books().paypal.len(), 2);
 }
 
+/// Works on one thing, and dies after `millis` wherever it is then.
+async fn live_briefly(h: &Harness, engine: &Engine, job: u64, millis: u64) {
+    let (work, scope) = (h.work(), Scope::default());
+    let life = async {
+        match job {
+            0 => {
+                let request = AutoRequest {
+                    run_id: h.clock.mint(),
+                    period: "2026-W10".to_owned(),
+                    scope,
+                    page: 2,
+                };
+                engine.request_automatic(&work, &h.org, &request).await.map(drop)
+            }
+            1 => engine.submit_all(&work, Reach::All, &scope).await.map(drop),
+            _ => engine.reconcile(&work, Reach::Due, &scope).await.map(drop),
+        }
+    };
+    if let Ok(ended) = tokio::time::timeout(Duration::from_millis(millis), life).await {
+        ended.expect("a life that ends in peace");
+    }
+}
+
 on_both! {
+    async fn dying_anywhere_again_and_again_pays_everybody_once(h: &Harness) {
+        let names: Vec<String> = (0..14).map(|i| format!("aff-{i}")).collect();
+        h.enrol(program("creator"), &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        for name in &names {
+            h.earn(name, name, &[1_500, 700]).await;
+        }
+        let settings =
+            EngineSettings { lease: TimeDelta::seconds(-1), ..EngineSettings::default() };
+        let engine = h.engine_with(vec![h.rail(json!({"batch_size": 2}))], settings);
+        for life in 0..90 {
+            live_briefly(h, &engine, life % 3, 1 + life * 7 % 23).await;
+            h.check_nobody_is_paid_twice().await;
+            h.clock.advance(TimeDelta::minutes(3));
+        }
+        live_briefly(h, &engine, 0, 60_000).await;
+        for _ in 0..8 {
+            live_briefly(h, &engine, 1, 60_000).await;
+            live_briefly(h, &engine, 2, 60_000).await;
+            h.clock.advance(TimeDelta::minutes(30));
+        }
+        let outcomes = h.outcomes().await;
+        assert_eq!(outcomes.len(), 14);
+        assert!(outcomes.iter().all(|(_, status)| *status == "completed"), "{outcomes:?}");
+    }
+
     async fn dying_between_plan_and_act_pays_once(h: &Harness) {
         payout(h).await;
         drop(plan(h, &h.hasty_engine()).await);

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use crate::harness::{Harness, Wallet, affiliate, program};
 
-/// A rail that refuses every batch with one amount in it and does not say which, and passes all
-/// others on.
+/// A rail that answers every batch with one amount in it by itself, and passes all others on.
 struct Grump {
     rail: Arc<dyn Provider>,
     dislikes_minor: i64,
+    answer: Sent,
 }
 
 #[async_trait]
@@ -33,7 +33,7 @@ impl Provider for Grump {
     }
     async fn send(&self, outgoing: &Outgoing, body: &str) -> Sent {
         if outgoing.items.iter().any(|item| item.amount.minor == self.dislikes_minor) {
-            return Sent::Refused { items: Vec::new(), problem: Problem::new("GRUMP", "no") };
+            return self.answer.clone();
         }
         self.rail.send(outgoing, body).await
     }
@@ -123,7 +123,9 @@ on_both! {
     async fn a_payee_whom_the_provider_does_not_name_is_found_by_halves(h: &Harness) {
         let names = ["a", "b", "c", "d", "e", "f", "g"];
         payouts_of(h, &names).await;
-        let grump = engine(h, Arc::new(Grump { rail: h.rail(json!({})), dislikes_minor: 1_003 }));
+        let answer = Sent::Refused { items: Vec::new(), problem: Problem::new("GRUMP", "no") };
+        let rail = h.rail(json!({}));
+        let grump = engine(h, Arc::new(Grump { rail, dislikes_minor: 1_003, answer }));
         let tally = h.submit_with(&grump).await;
         adds_up(&tally);
         assert_eq!((tally.outcomes["rejected"].count, tally.outcomes["accepted"].count), (1, 6));
@@ -166,6 +168,41 @@ on_both! {
         h.submit_with(&engine(h, h.rail(json!({"note": "ERRPYO005"})))).await;
         let tally = h.engine.submit_all(&h.work(), Reach::All, &Scope::default()).await;
         assert_eq!(tally.expect("a submit").acted, 1);
+        h.settle_all().await;
+    }
+
+    async fn a_rail_that_asks_for_a_long_pause_is_left_alone_for_it(h: &Harness) {
+        payouts_of(h, &["ana"]).await;
+        let answer = Sent::Throttled {
+            retry_after: Some(TimeDelta::minutes(3)),
+            problem: Problem::new("SLOW_DOWN", "later"),
+        };
+        let rail = h.rail(json!({}));
+        let tired = engine(h, Arc::new(Grump { rail, dislikes_minor: 1_000, answer }));
+        let tally = h.submit_with(&tired).await;
+        adds_up(&tally);
+        assert_eq!(tally.outcomes["throttled"].count, 1);
+        h.clock.advance(TimeDelta::minutes(3) - TimeDelta::milliseconds(1));
+        assert_eq!(h.submit().await.seen, 0);
+        h.clock.advance(TimeDelta::milliseconds(1));
+        assert_eq!(h.submit().await.acted, 1);
+        h.settle_all().await;
+    }
+
+    async fn a_job_with_a_scope_touches_nobody_else(h: &Harness) {
+        payouts_of(h, &["ana"]).await;
+        h.submit_with(&engine(h, h.rail(json!({"base_url": "http://127.0.0.1:9"})))).await;
+        h.earn("ana", "more", &[2_000]).await;
+        h.ask("ana", 2_000).await.expect("a payout");
+        for scope in [json!({"orgs": ["other"]}), json!({"methods": ["ach"]}), json!({"currencies": ["EUR"]})] {
+            let scope: Scope = serde_json::from_value(scope).expect("a scope");
+            let tally = h.engine.submit_all(&h.work(), Reach::All, &scope).await;
+            assert_eq!(tally.expect("a submit").seen, 0, "{scope:?}");
+        }
+        let scope = json!({"orgs": ["acme"], "methods": ["paypal"], "currencies": ["USD"]});
+        let scope: Scope = serde_json::from_value(scope).expect("a scope");
+        let tally = h.engine.submit_all(&h.work(), Reach::All, &scope).await;
+        assert_eq!(tally.expect("a submit").acted, 2);
         h.settle_all().await;
     }
 
