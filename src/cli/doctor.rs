@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::Exit;
-use super::app::{App, open_store};
+use super::app::{App, open_existing_store};
 use super::output::{Output, table};
 use crate::config::{Config, without_password};
 use secrecy::ExposeSecret;
@@ -58,17 +58,19 @@ fn finding(what: &'static str, state: State, said: &str) -> Finding {
 }
 
 async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
-    let store = open_store(config).await?;
+    let store = open_existing_store(config).await?;
     let database_now = store.database_now().await?;
     let url = without_password(config.database.url.expose_secret());
     findings.push(finding("database", State::Ok, &format!("{} at {url}", store.database())));
     if quick {
         return Ok(());
     }
-    match store.migrate().await {
-        Ok(()) => findings.push(finding("tables", State::Ok, "up to date")),
-        Err(error) => findings.push(finding("tables", State::Fail, &error.to_string())),
+    if !store.is_up_to_date().await? {
+        let said = "not up to date: run `payoutd db migrate`";
+        findings.push(finding("tables", State::Fail, said));
+        return Ok(());
     }
+    findings.push(finding("tables", State::Ok, "up to date"));
     let app = App::over(config, store)?;
     let skew = (app.engine.clock.now() - database_now).num_seconds();
     let state = if skew.abs() > SKEW_SECONDS { State::Warn } else { State::Ok };
