@@ -14,7 +14,8 @@ const COMMISSIONS_WANTED: &str = "
     WITH wanted(commission_id) AS MATERIALIZED ({rows})
     SELECT c.commission_id, c.affiliate_id, c.currency, c.order_id, c.order_amount_minor,
            c.amount_minor, c.converted_at
-    FROM wanted JOIN commissions c ON c.org_id = $1 AND c.commission_id = wanted.commission_id";
+    FROM wanted CROSS JOIN commissions c
+    WHERE c.org_id = $1 AND c.commission_id = wanted.commission_id";
 const COMMISSION_INSERT: &str = "
     INSERT INTO commissions (org_id, commission_id, affiliate_id, program_id, currency, order_id,
                              order_amount_minor, amount_minor, status, converted_at, hold_until,
@@ -51,7 +52,8 @@ const COMMISSIONS_ALLOCATE: &str = "
         status = CASE WHEN paid_minor + $3 * lines.amount = amount_minor THEN 'paid'
                       ELSE 'qualified' END
     FROM (SELECT l.commission_id, CAST(SUM(l.amount_minor) AS BIGINT) AS amount
-          FROM asked JOIN payout_lines l ON l.org_id = $1 AND l.payout_id = asked.payout_id
+          FROM asked CROSS JOIN payout_lines l
+          WHERE l.org_id = $1 AND l.payout_id = asked.payout_id
           GROUP BY l.commission_id) AS lines
     WHERE commissions.org_id = $1 AND commissions.commission_id = lines.commission_id";
 
