@@ -1,7 +1,9 @@
 //! payoutd: an engine that pays affiliates on schedule, and the daemon, CLI and sandbox around it.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod engine;
 pub mod import;

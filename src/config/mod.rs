@@ -119,7 +119,28 @@ pub fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
+/// Who is at the command line, for the record: the login name, as far as the host tells it.
+pub fn user_name() -> String {
+    let name = |variable| std::env::var_os(variable).and_then(|name| name.into_string().ok());
+    let name = name("SUDO_USER").or_else(|| name("USER")).filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| "operator".to_owned())
+}
+
+/// The folder in which the program was started, and the one for what is temporary.
+///
+/// # Errors
+/// The folder is gone, or may not be entered.
+pub fn folders() -> std::io::Result<(PathBuf, PathBuf)> {
+    Ok((std::env::current_dir()?, std::env::temp_dir()))
+}
+
 impl Config {
+    /// The level of the log: what was set, or `quieter` where nobody set anything.
+    pub fn log_level_or(&self, quieter: LogLevel) -> LogLevel {
+        let origin = self.settings.get("log.level").map(|setting| &setting.origin);
+        if origin == Some(&Origin::Default) { quieter } else { self.log.level }
+    }
+
     /// Lays defaults, `file` (or the one that `PAYOUTD_CONFIG` names), `environment` and `flags`
     /// over each other; the later wins. Flags are dotted keys (`database.url`) and values.
     ///

@@ -9,7 +9,7 @@ use crate::domain::{AffiliateId, Currency, Gate, GateCheck, OrgId, PayoutId, Pro
 
 const DECISION_INSERT: &str = "
     INSERT INTO decisions (org_id, run_id, affiliate_id, currency, program_id, available_minor,
-                           payout_id, first_gate, failing_gates, decided_at) VALUES {rows}";
+                           payout_id, first_gate, failing_gates, decided_at) {rows}";
 const DECISIONS_OF_AFFILIATE: &str = "
     SELECT run_id, affiliate_id, currency, program_id, available_minor, payout_id, first_gate,
            failing_gates, decided_at

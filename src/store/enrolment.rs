@@ -14,8 +14,11 @@ const ORG_INSERT: &str =
     "INSERT INTO orgs (org_id, created_at) VALUES ($1, $2) ON CONFLICT (org_id) DO NOTHING";
 const ORGS: &str = "SELECT org_id FROM orgs ORDER BY org_id";
 
+const AFFILIATE_EXISTS: &str =
+    "SELECT affiliate_id FROM affiliates WHERE org_id = $1 AND affiliate_id = $2";
+
 const PROGRAMS_WANTED: &str = "
-    WITH wanted(program_id) AS (VALUES {rows})
+    WITH wanted(program_id) AS MATERIALIZED ({rows})
     SELECT p.program_id, p.title, p.hold_days, p.auto_credit, p.auto_payout,
            pc.currency, pc.min_payout_minor
     FROM wanted
@@ -23,12 +26,12 @@ const PROGRAMS_WANTED: &str = "
     JOIN program_currencies pc ON pc.org_id = p.org_id AND pc.program_id = p.program_id";
 const PROGRAM_INSERT: &str = "
     INSERT INTO programs (org_id, program_id, title, status, hold_days, auto_credit, auto_payout,
-                          created_at) VALUES {rows}";
+                          created_at) {rows}";
 const PROGRAM_CURRENCY_INSERT: &str = "
-    INSERT INTO program_currencies (org_id, program_id, currency, min_payout_minor) VALUES {rows}";
+    INSERT INTO program_currencies (org_id, program_id, currency, min_payout_minor) {rows}";
 
 const AFFILIATES_WANTED: &str = "
-    WITH wanted(affiliate_id) AS (VALUES {rows})
+    WITH wanted(affiliate_id) AS MATERIALIZED ({rows})
     SELECT a.affiliate_id, a.program_id, a.partner_id, a.name, a.email, a.code, a.status,
            m.kind AS method_kind, m.destination, m.status AS method_status
     FROM wanted
@@ -37,13 +40,13 @@ const AFFILIATES_WANTED: &str = "
       ON m.org_id = a.org_id AND m.affiliate_id = a.affiliate_id AND m.is_default = 1";
 const AFFILIATE_INSERT: &str = "
     INSERT INTO affiliates (org_id, affiliate_id, program_id, partner_id, name, email, code, status,
-                            created_at) VALUES {rows}";
+                            created_at) {rows}";
 const METHOD_INSERT: &str = "
     INSERT INTO payout_methods (org_id, method_id, affiliate_id, kind, destination, status,
-                                is_default, created_at) VALUES {rows}";
+                                is_default, created_at) {rows}";
 
 const ENROLMENTS: &str = "
-    WITH wanted(affiliate_id, currency) AS (VALUES {rows})
+    WITH wanted(affiliate_id, currency) AS MATERIALIZED ({rows})
     SELECT a.affiliate_id, wanted.currency, a.program_id, p.hold_days,
            CAST(CASE WHEN pc.currency IS NULL THEN 0 ELSE 1 END AS BIGINT) AS currency_enabled
     FROM wanted
@@ -97,6 +100,20 @@ impl Store {
     pub async fn orgs(&self) -> Result<Vec<OrgId>, StoreError> {
         let rows: Vec<(OrgId,)> = sql(ORGS).read_all(&self.pools).await?;
         Ok(rows.into_iter().map(|(org_id,)| org_id).collect())
+    }
+
+    /// Whether the affiliate is enrolled in the org.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn affiliate_exists(
+        &self,
+        org: &OrgId,
+        id: &AffiliateId,
+    ) -> Result<bool, StoreError> {
+        let query = sql(AFFILIATE_EXISTS).bind(org).bind(id);
+        let row: Option<(AffiliateId,)> = query.read_maybe(&self.pools).await?;
+        Ok(row.is_some())
     }
 }
 

@@ -14,15 +14,15 @@ const PAYOUT_INSERT: &str = "
     INSERT INTO payouts (org_id, payout_id, affiliate_id, program_id, currency, amount_minor,
                          method_id, method_kind, destination, status, version, origin, period,
                          run_id, retry_of, requested_by, requested_at, updated_at)
-    VALUES {rows}";
+    {rows}";
 const EVENT_INSERT: &str = "
     INSERT INTO payout_events (org_id, payout_id, version, status, actor, reason, occurred_at)
-    VALUES {rows}";
+    {rows}";
 
 // First credited, first paid; the last line may be a part. A window sums what is open up to and
 // including each commission, so one statement allocates a whole batch of payouts.
 const LINES_INSERT: &str = "
-    WITH asked(payout_id, affiliate_id, currency, amount) AS (VALUES {rows})
+    WITH asked(payout_id, affiliate_id, currency, amount) AS MATERIALIZED ({rows})
     INSERT INTO payout_lines (org_id, payout_id, line_no, commission_id, amount_minor)
     SELECT $1, queue.payout_id, queue.line_no, queue.commission_id,
            CASE WHEN queue.upto <= queue.amount THEN queue.open
@@ -39,7 +39,7 @@ const LINES_INSERT: &str = "
                           ROWS UNBOUNDED PRECEDING)) AS queue
     WHERE queue.upto - queue.open < queue.amount";
 const LINES_UNEQUAL: &str = "
-    WITH asked(payout_id, amount) AS (VALUES {rows})
+    WITH asked(payout_id, amount) AS MATERIALIZED ({rows})
     SELECT asked.payout_id FROM asked
     LEFT JOIN payout_lines l ON l.org_id = $1 AND l.payout_id = asked.payout_id
     GROUP BY asked.payout_id, asked.amount
@@ -48,7 +48,7 @@ const LINES_UNEQUAL: &str = "
 const RETRIED_AS: &str = "SELECT payout_id FROM payouts WHERE org_id = $1 AND retry_of = $2";
 
 const PAYOUTS_MOVE: &str = "
-    WITH moved(payout_id, code, message) AS (VALUES {rows})
+    WITH moved(payout_id, code, message) AS MATERIALIZED ({rows})
     UPDATE payouts
     SET status = $2, version = version + 1, updated_at = $3, failure_code = moved.code,
         failure_message = moved.message

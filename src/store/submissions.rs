@@ -70,7 +70,7 @@ const SUBMISSION_CHECKED: &str = "
         problem_message = $6, next_check_at = $7, checks = checks + $8, updated_at = $9
     WHERE org_id = $1 AND submission_id = $2 AND state IN ('unknown', 'accepted', 'review')";
 const SUBMISSIONS_CHECK_LATER: &str = "
-    WITH claimed(submission_id) AS (VALUES {rows})
+    WITH claimed(submission_id) AS MATERIALIZED ({rows})
     UPDATE submissions SET next_check_at = $2
     FROM claimed
     WHERE submissions.org_id = $1 AND submissions.submission_id = claimed.submission_id";

@@ -14,7 +14,7 @@ use crate::domain::{
 const TRANSFER_INSERT: &str = "
     INSERT INTO transfers (org_id, transfer_id, submission_id, position, payout_id, affiliate_id,
                            currency, amount_minor, reference, state, created_at, updated_at)
-    VALUES {rows}";
+    {rows}";
 
 const TRANSFERS_OF: &str = "
     SELECT t.transfer_id, t.payout_id, t.affiliate_id, t.currency, t.amount_minor, t.reference,
@@ -26,7 +26,7 @@ const TRANSFERS_FOLLOW: &str = "
     UPDATE transfers SET state = $3, updated_at = $4
     WHERE org_id = $1 AND submission_id = $2 AND state IN ($5, $6, $7, $8)";
 const TRANSFERS_MOVE: &str = "
-    WITH moved(transfer_id, provider_id, provider_status, code, message) AS (VALUES {rows})
+    WITH moved(transfer_id, provider_id, provider_status, code, message) AS MATERIALIZED ({rows})
     UPDATE transfers
     SET state = $2, provider_id = COALESCE(moved.provider_id, transfers.provider_id),
         provider_status = moved.provider_status, problem_code = moved.code,
@@ -38,7 +38,7 @@ const TRANSFERS_MOVE: &str = "
     RETURNING transfers.transfer_id, transfers.payout_id, transfers.affiliate_id,
               transfers.currency, transfers.amount_minor";
 const TRANSFERS_NOTE: &str = "
-    WITH seen(transfer_id, provider_id, provider_status, code, message) AS (VALUES {rows})
+    WITH seen(transfer_id, provider_id, provider_status, code, message) AS MATERIALIZED ({rows})
     UPDATE transfers
     SET provider_id = COALESCE(seen.provider_id, transfers.provider_id),
         provider_status = seen.provider_status, problem_code = seen.code,

@@ -13,12 +13,12 @@ use crate::domain::{
 const WALLET_INSERT: &str = "
     INSERT INTO wallets (org_id, affiliate_id, currency, program_id, status, held_minor,
                          available_minor, in_flight_minor, paid_minor, version, updated_at)
-    VALUES {rows} ON CONFLICT (org_id, affiliate_id, currency) DO NOTHING";
+    {rows} ON CONFLICT (org_id, affiliate_id, currency) DO NOTHING";
 
 // In one global order, so that two batches that share wallets wait for one another and never
 // deadlock.
 const WALLETS_LOCK: &str = "
-    WITH wanted(affiliate_id, currency) AS (VALUES {rows})
+    WITH wanted(affiliate_id, currency) AS MATERIALIZED ({rows})
     SELECT w.affiliate_id, w.currency, w.held_minor, w.available_minor, w.in_flight_minor,
            w.paid_minor, w.version
     FROM wallets w
@@ -29,12 +29,12 @@ const WALLETS_LOCK: &str = "
 const ENTRY_INSERT: &str = "
     INSERT INTO entries (org_id, affiliate_id, currency, version, entry_key, kind, from_bucket,
                          to_bucket, amount_minor, held_after, available_after, in_flight_after,
-                         paid_after, actor, occurred_at) VALUES {rows}";
+                         paid_after, actor, occurred_at) {rows}";
 
 // Fenced by the version that was read: a wallet that has moved since is left alone, and noticed.
 const WALLETS_MOVE: &str = "
     WITH moved(affiliate_id, currency, held, available, in_flight, paid, version, was)
-      AS (VALUES {rows})
+      AS MATERIALIZED ({rows})
     UPDATE wallets
     SET held_minor = moved.held, available_minor = moved.available,
         in_flight_minor = moved.in_flight, paid_minor = moved.paid, version = moved.version,

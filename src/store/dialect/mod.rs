@@ -1,8 +1,11 @@
 //! Every difference between SQLite and PostgreSQL, and nothing else.
 //!
-//! Here: opening, transactions, clocks, classes of errors. In `statement.rs`: one text for both.
+//! A query is one text with `$1` parameters, run on both. What the two do not share is written
+//! in the text as a token and spelled out in `statement.rs`: `{rows}` (rows bound in bulk),
+//! `{lock:alias}` (row locks, which SQLite's one writer does not need).
 
 mod statement;
+mod value;
 
 use std::path::Path;
 use std::str::FromStr;
@@ -12,16 +15,17 @@ use chrono::{DateTime, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool};
 
 use super::StoreError;
-pub(super) use statement::{Value, sql};
-
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) use statement::sql;
+pub(super) use value::Value;
 
 const SQLITE_NOW: &str = "SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')";
 const POSTGRES_NOW: &str = "SELECT date_trunc('milliseconds', clock_timestamp())";
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// The two databases. Cloning shares the pools.
 #[derive(Debug, Clone)]
@@ -50,7 +54,8 @@ impl Pools {
         let unreachable = |source| StoreError::Unreachable { url: without_password(url), source };
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options = PgConnectOptions::from_str(url).map_err(unreachable)?;
-            let options = options.application_name("payoutd");
+            // Statements are ours and their parameters people's: neither belongs into the log.
+            let options = options.application_name("payoutd").disable_statement_logging();
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
                 .acquire_timeout(Duration::from_secs(30))
@@ -70,7 +75,8 @@ impl Pools {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(30))
             .foreign_keys(true)
-            .pragma("cache_size", "-65536");
+            .pragma("cache_size", "-65536")
+            .disable_statement_logging();
         if let Some(folder) = options.get_filename().parent().filter(|f| *f != Path::new("")) {
             std::fs::create_dir_all(folder)
                 .map_err(|source| unreachable(sqlx::Error::Io(source)))?;

@@ -1,92 +1,34 @@
-//! A query is one text with `$1` parameters, run on both databases. What the two do not share is
-//! written in the text as a token and spelled out here: `{rows}` (a list of rows bound in bulk),
-//! `{lock:alias}` (row locks, which SQLite's one writer does not need).
+//! Statements: one text, bound and run on either database.
+//!
+//! A list of rows that is joined stands in a CTE that says MATERIALIZED: without the word SQLite
+//! folds the list into the join and reads all of it again for every row of the table.
 
-use std::slice::Chunks;
-
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::database::HasStatementCache;
+use sqlx::error::BoxDynError;
 use sqlx::{
-    AssertSqlSafe, Database, Encode, Executor, FromRow, IntoArguments, Postgres, Sqlite, Type,
+    Arguments, AssertSqlSafe, Database, Executor, FromRow, IntoArguments, Postgres, Sqlite,
 };
 
-use super::{Pools, Session, Tx};
-use crate::store::StoreError;
+use super::{Pools, Session, StoreError, Tx, Value};
 
-/// Parameters of one statement. SQLite takes 32,766, but `$1` is a name to it, and it looks names
-/// up one by one: what a statement costs grows with the square of their number.
-const MOST_IN_SQLITE: usize = 400;
-/// PostgreSQL takes 65,535.
-const MOST_IN_POSTGRES: usize = 30_000;
-
-/// A parameter. NULL keeps its type, which PostgreSQL wants to know.
-#[derive(Debug, Clone)]
-pub(in crate::store) enum Value {
-    Text(Option<String>),
-    Int(Option<i64>),
-    Time(Option<DateTime<Utc>>),
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::Text(Some(text.to_owned()))
-    }
-}
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Text(Some(text))
-    }
-}
-impl From<Option<&str>> for Value {
-    fn from(text: Option<&str>) -> Self {
-        Self::Text(text.map(str::to_owned))
-    }
-}
-impl From<Option<String>> for Value {
-    fn from(text: Option<String>) -> Self {
-        Self::Text(text)
-    }
-}
-impl From<i64> for Value {
-    fn from(int: i64) -> Self {
-        Self::Int(Some(int))
-    }
-}
-impl From<i32> for Value {
-    fn from(int: i32) -> Self {
-        Self::Int(Some(int.into()))
-    }
-}
-impl From<bool> for Value {
-    fn from(flag: bool) -> Self {
-        Self::Int(Some(i64::from(flag)))
-    }
-}
-impl From<DateTime<Utc>> for Value {
-    fn from(time: DateTime<Utc>) -> Self {
-        Self::Time(Some(time))
-    }
-}
-impl From<Option<DateTime<Utc>>> for Value {
-    fn from(time: Option<DateTime<Utc>>) -> Self {
-        Self::Time(time)
-    }
-}
+/// Rows bound to one statement; more are taken in pieces.
+const MOST_ROWS: usize = 10_000;
 
 /// One statement with its parameters.
-#[derive(Debug)]
-pub(in crate::store) struct Sql {
+#[derive(Debug, Clone)]
+pub struct Sql {
     text: &'static str,
     values: Vec<Value>,
 }
 
 /// A statement of one text, run on both databases.
-pub(in crate::store) fn sql(text: &'static str) -> Sql {
+pub fn sql(text: &'static str) -> Sql {
     Sql { text, values: Vec::new() }
 }
 
 /// A row that can be read from both databases.
-pub(in crate::store) trait Row:
+pub trait Row:
     Send
     + Unpin
     + for<'r> FromRow<'r, sqlx::sqlite::SqliteRow>
@@ -110,12 +52,12 @@ impl Sql {
 
     /// Runs a statement that returns no rows; how many rows it changed.
     pub async fn run(self, tx: &mut Tx) -> Result<u64, StoreError> {
-        self.run_rows(tx, None).await
+        self.run_piece(tx, &[]).await
     }
 
     /// Every row, within a transaction.
     pub async fn all<T: Row>(self, tx: &mut Tx) -> Result<Vec<T>, StoreError> {
-        self.all_rows(tx, None).await
+        self.all_piece(tx, &[]).await
     }
 
     /// The one row, if there is one, within a transaction.
@@ -123,18 +65,36 @@ impl Sql {
         Ok(self.all(tx).await?.pop())
     }
 
+    /// Runs a statement whose `{rows}` are `rows`, in pieces; how many rows it changed in all.
+    pub async fn run_with(self, tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, StoreError> {
+        let mut changed = 0;
+        for piece in rows.chunks(MOST_ROWS) {
+            changed += self.clone().run_piece(tx, piece).await?;
+        }
+        Ok(changed)
+    }
+
+    /// The rows that a query whose `{rows}` are `rows` returns, piece by piece.
+    pub async fn all_with<T: Row>(
+        self,
+        tx: &mut Tx,
+        rows: &[Vec<Value>],
+    ) -> Result<Vec<T>, StoreError> {
+        let mut found = Vec::new();
+        for piece in rows.chunks(MOST_ROWS) {
+            found.extend(self.clone().all_piece(tx, piece).await?);
+        }
+        Ok(found)
+    }
+
     /// Every row, outside of any transaction.
     pub async fn read_all<T: Row>(self, pools: &Pools) -> Result<Vec<T>, StoreError> {
         match pools {
             Pools::Sqlite { readers, .. } => {
-                let mut conn = readers.acquire().await?;
-                let text = expand(self.text, 0, &[], false);
-                fetch::<Sqlite, T>(&mut conn, text, self.values).await
+                fetch::<Sqlite, T>(&mut *readers.acquire().await?, self, &[]).await
             }
             Pools::Postgres(pool) => {
-                let mut conn = pool.acquire().await?;
-                let text = expand(self.text, 0, &[], true);
-                fetch::<Postgres, T>(&mut conn, text, self.values).await
+                fetch::<Postgres, T>(&mut *pool.acquire().await?, self, &[]).await
             }
         }
     }
@@ -149,183 +109,179 @@ impl Sql {
         self.read_maybe(pools).await?.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
     }
 
-    /// Runs a statement whose `{rows}` is a list of rows, in as many pieces as the databases'
-    /// limit on parameters asks for; how many rows it changed in all.
-    pub async fn run_with(self, tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, StoreError> {
-        let mut changed = 0;
-        for piece in self.pieces(rows, tx) {
-            let part = Self { text: self.text, values: self.values.clone() };
-            changed += part.run_rows(tx, Some(piece)).await?;
-        }
-        Ok(changed)
+    async fn run_piece(self, tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, StoreError> {
+        Ok(match &mut tx.0 {
+            Session::Sqlite(tx) => tx.execute(query::<Sqlite>(self, rows)).await?.rows_affected(),
+            Session::Postgres(tx) => {
+                tx.execute(query::<Postgres>(self, rows)).await?.rows_affected()
+            }
+        })
     }
 
-    /// The rows that a query with `{rows}` returns, piece by piece as in [`Sql::run_with`].
-    pub async fn all_with<T: Row>(
+    async fn all_piece<T: Row>(
         self,
         tx: &mut Tx,
         rows: &[Vec<Value>],
     ) -> Result<Vec<T>, StoreError> {
-        let mut found = Vec::new();
-        for piece in self.pieces(rows, tx) {
-            let part = Self { text: self.text, values: self.values.clone() };
-            found.extend(part.all_rows(tx, Some(piece)).await?);
-        }
-        Ok(found)
-    }
-
-    fn pieces<'r>(&self, rows: &'r [Vec<Value>], tx: &Tx) -> Chunks<'r, Vec<Value>> {
-        let most = match tx.0 {
-            Session::Sqlite(_) => MOST_IN_SQLITE,
-            Session::Postgres(_) => MOST_IN_POSTGRES,
-        };
-        let width = rows.first().map_or(1, Vec::len).max(1);
-        rows.chunks(((most - self.values.len()) / width).max(1))
-    }
-
-    async fn run_rows(self, tx: &mut Tx, rows: Option<&[Vec<Value>]>) -> Result<u64, StoreError> {
-        let (text, values) = self.with_rows(rows, matches!(tx.0, Session::Postgres(_)));
         match &mut tx.0 {
-            Session::Sqlite(tx) => {
-                let done = tx.execute(query::<Sqlite>(text, values)).await?;
-                Ok(done.rows_affected())
-            }
-            Session::Postgres(tx) => {
-                let done = tx.execute(query::<Postgres>(text, values)).await?;
-                Ok(done.rows_affected())
-            }
+            Session::Sqlite(tx) => fetch::<Sqlite, T>(&mut **tx, self, rows).await,
+            Session::Postgres(tx) => fetch::<Postgres, T>(&mut **tx, self, rows).await,
         }
     }
-
-    async fn all_rows<T: Row>(
-        self,
-        tx: &mut Tx,
-        rows: Option<&[Vec<Value>]>,
-    ) -> Result<Vec<T>, StoreError> {
-        let (text, values) = self.with_rows(rows, matches!(tx.0, Session::Postgres(_)));
-        match &mut tx.0 {
-            Session::Sqlite(tx) => fetch::<Sqlite, T>(tx, text, values).await,
-            Session::Postgres(tx) => fetch::<Postgres, T>(tx, text, values).await,
-        }
-    }
-
-    fn with_rows(mut self, rows: Option<&[Vec<Value>]>, postgres: bool) -> (Text, Vec<Value>) {
-        let rows = rows.unwrap_or_default();
-        let text = expand(self.text, self.values.len(), rows, postgres);
-        self.values.extend(rows.iter().flatten().cloned());
-        (text, self.values)
-    }
 }
 
-/// A statement's text: fixed ones are prepared once per connection and kept.
-enum Text {
-    Fixed(&'static str),
-    Spelled(String),
+/// How one of the databases is spoken to.
+trait Dialect: Database + HasStatementCache {
+    /// The words that lock rows of `alias`; empty where one writer needs none.
+    fn lock(alias: &str, skip_locked: bool) -> String;
+
+    /// A query of the rows that [`Dialect::bind_rows`] binds from parameter `first` on, whose
+    /// columns are typed as those of `row`. The same types are the same text, so it is prepared
+    /// once, however many rows there are.
+    fn rows(first: usize, row: &[Value]) -> String;
+
+    fn bind(arguments: &mut Self::Arguments, value: Value) -> Result<(), BoxDynError>;
+
+    fn bind_rows(arguments: &mut Self::Arguments, rows: &[Vec<Value>]) -> Result<(), BoxDynError>;
 }
 
-/// Spells the tokens of `text` out: `{rows}` as `($3, $4), ($5, $6)`, `{lock:w}` as
-/// `FOR UPDATE OF w` or nothing, `{lock-free:w}` with SKIP LOCKED. Only parameter numbers and
-/// these fixed words are ever put in, never a value.
-fn expand(text: &'static str, bound: usize, rows: &[Vec<Value>], postgres: bool) -> Text {
-    if !text.contains('{') {
-        return Text::Fixed(text);
+/// SQLite takes rows as one JSON array of arrays.
+impl Dialect for Sqlite {
+    fn lock(_alias: &str, _skip_locked: bool) -> String {
+        String::new()
     }
-    let mut spelled = String::with_capacity(text.len() + rows.len() * 16);
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (token, after) = after.split_once('}').expect("a token of a query is closed");
-        spelled.push_str(before);
-        match token.split_once(':') {
-            None if token == "rows" => push_rows(&mut spelled, bound, rows),
-            Some(("lock", alias)) if postgres => {
-                spelled.push_str("FOR UPDATE OF ");
-                spelled.push_str(alias);
-            }
-            Some(("lock-free", alias)) if postgres => {
-                spelled.push_str("FOR UPDATE OF ");
-                spelled.push_str(alias);
-                spelled.push_str(" SKIP LOCKED");
-            }
-            Some(("lock" | "lock-free", _)) => {}
-            _ => unreachable!("a query holds the unknown token {{{token}}}"),
-        }
-        rest = after;
+
+    fn rows(first: usize, row: &[Value]) -> String {
+        let columns: Vec<_> = (0..row.len()).map(|i| format!("r.value ->> {i}")).collect();
+        // WHERE keeps a following ON CONFLICT from being read as a join's ON.
+        format!("SELECT {} FROM json_each(${first}) AS r WHERE true", columns.join(", "))
     }
-    spelled.push_str(rest);
-    Text::Spelled(spelled)
-}
 
-fn push_rows(text: &mut String, mut bound: usize, rows: &[Vec<Value>]) {
-    for (i, row) in rows.iter().enumerate() {
-        text.push_str(if i == 0 { "(" } else { ", (" });
-        for j in 0..row.len() {
-            bound += 1;
-            if j > 0 {
-                text.push_str(", ");
-            }
-            text.push('$');
-            text.push_str(&bound.to_string());
-        }
-        text.push(')');
-    }
-}
-
-/// What both databases can be handed as a parameter.
-trait Binds: Database + HasStatementCache {
-    fn bind(arguments: &mut Self::Arguments, value: Value) -> Result<(), sqlx::error::BoxDynError>;
-}
-
-impl<DB: Database + HasStatementCache> Binds for DB
-where
-    Option<String>: for<'q> Encode<'q, DB> + Type<DB>,
-    Option<i64>: for<'q> Encode<'q, DB> + Type<DB>,
-    Option<DateTime<Utc>>: for<'q> Encode<'q, DB> + Type<DB>,
-{
-    fn bind(arguments: &mut DB::Arguments, value: Value) -> Result<(), sqlx::error::BoxDynError> {
-        use sqlx::Arguments;
+    fn bind(arguments: &mut Self::Arguments, value: Value) -> Result<(), BoxDynError> {
         match value {
             Value::Text(text) => arguments.add(text),
             Value::Int(int) => arguments.add(int),
             Value::Time(time) => arguments.add(time),
         }
     }
-}
 
-fn arguments<DB: Binds>(values: Vec<Value>) -> DB::Arguments {
-    let mut arguments = DB::Arguments::default();
-    for value in values {
-        DB::bind(&mut arguments, value).expect("text, integers and times always encode");
+    fn bind_rows(arguments: &mut Self::Arguments, rows: &[Vec<Value>]) -> Result<(), BoxDynError> {
+        let json = |value: &Value| match value {
+            Value::Text(text) => serde_json::json!(text),
+            Value::Int(int) => serde_json::json!(int),
+            Value::Time(time) => serde_json::json!(time.map(sqlite_time)),
+        };
+        let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(json).collect()).collect();
+        arguments.add(serde_json::to_string(&rows)?)
     }
-    arguments
 }
 
-fn query<DB: Binds>(
-    text: Text,
-    values: Vec<Value>,
+/// A time as sqlx writes it to SQLite, so that times compare as text.
+fn sqlite_time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, false)
+}
+
+/// PostgreSQL takes rows as one array per column.
+impl Dialect for Postgres {
+    fn lock(alias: &str, skip_locked: bool) -> String {
+        format!("FOR UPDATE OF {alias}{}", if skip_locked { " SKIP LOCKED" } else { "" })
+    }
+
+    fn rows(first: usize, row: &[Value]) -> String {
+        let column = |(i, value): (usize, &Value)| {
+            let array = match value {
+                Value::Text(_) => "text[]",
+                Value::Int(_) => "bigint[]",
+                Value::Time(_) => "timestamptz[]",
+            };
+            format!("${}::{array}", first + i)
+        };
+        let columns: Vec<_> = row.iter().enumerate().map(column).collect();
+        format!("SELECT * FROM UNNEST({})", columns.join(", "))
+    }
+
+    fn bind(arguments: &mut Self::Arguments, value: Value) -> Result<(), BoxDynError> {
+        match value {
+            Value::Text(text) => arguments.add(text),
+            Value::Int(int) => arguments.add(int),
+            Value::Time(time) => arguments.add(time),
+        }
+    }
+
+    fn bind_rows(arguments: &mut Self::Arguments, rows: &[Vec<Value>]) -> Result<(), BoxDynError> {
+        let width = rows.first().map_or(0, Vec::len);
+        for i in 0..width {
+            let column = rows.iter().map(|row| row[i].clone());
+            match rows[0][i] {
+                Value::Text(_) => {
+                    arguments.add(column.map(Value::into_text).collect::<Vec<_>>())?
+                }
+                Value::Int(_) => arguments.add(column.map(Value::into_int).collect::<Vec<_>>())?,
+                Value::Time(_) => {
+                    arguments.add(column.map(Value::into_time).collect::<Vec<_>>())?
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Spells the tokens of a text out. Only parameter numbers and fixed words are ever put in,
+/// never a value.
+fn spell<DB: Dialect>(text: &str, bound: usize, rows: &[Vec<Value>]) -> String {
+    let mut spelled = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (token, after) = after.split_once('}').expect("a token of a query is closed");
+        spelled.push_str(before);
+        match token.split_once(':') {
+            None if token == "rows" => {
+                let row = rows.first().expect("a query with {rows} is run with rows");
+                spelled.push_str(&DB::rows(bound + 1, row));
+            }
+            Some(("lock", alias)) => spelled.push_str(&DB::lock(alias, false)),
+            Some(("lock-free", alias)) => spelled.push_str(&DB::lock(alias, true)),
+            _ => unreachable!("a query holds the unknown token {{{token}}}"),
+        }
+        rest = after;
+    }
+    spelled.push_str(rest);
+    spelled
+}
+
+fn query<DB: Dialect>(
+    sql: Sql,
+    rows: &[Vec<Value>],
 ) -> sqlx::query::Query<'static, DB, DB::Arguments>
 where
     DB::Arguments: IntoArguments<DB>,
 {
-    match text {
-        Text::Fixed(text) => sqlx::query_with(text, arguments::<DB>(values)),
-        // Spelled texts differ in length: kept, they would push the fixed ones out of the cache.
-        Text::Spelled(text) => {
-            sqlx::query_with(AssertSqlSafe(text), arguments::<DB>(values)).persistent(false)
-        }
+    let Sql { text, values } = sql;
+    let spelled = text.contains('{').then(|| spell::<DB>(text, values.len(), rows));
+    let mut arguments = DB::Arguments::default();
+    for value in values {
+        DB::bind(&mut arguments, value).expect("text, integers and times always encode");
+    }
+    if !rows.is_empty() {
+        DB::bind_rows(&mut arguments, rows).expect("text, integers and times always encode");
+    }
+    match spelled {
+        None => sqlx::query_with(text, arguments),
+        Some(text) => sqlx::query_with(AssertSqlSafe(text), arguments),
     }
 }
 
 async fn fetch<DB, T>(
     conn: &mut DB::Connection,
-    text: Text,
-    values: Vec<Value>,
+    sql: Sql,
+    rows: &[Vec<Value>],
 ) -> Result<Vec<T>, StoreError>
 where
-    DB: Binds,
+    DB: Dialect,
     DB::Arguments: IntoArguments<DB>,
     T: for<'r> FromRow<'r, DB::Row>,
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
-    let rows = conn.fetch_all(query::<DB>(text, values)).await?;
-    Ok(rows.iter().map(T::from_row).collect::<Result<_, _>>()?)
+    let found = conn.fetch_all(query::<DB>(sql, rows)).await?;
+    Ok(found.iter().map(T::from_row).collect::<Result<_, _>>()?)
 }

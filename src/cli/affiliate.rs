@@ -1,0 +1,142 @@
+//! `affiliate`: why was one paid, or not.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::exit::UsageError;
+use super::output::{Output, money, table, time};
+use super::{App, Exit};
+use crate::config::Config;
+use crate::domain::{AffiliateId, GateCheck, Money};
+use crate::engine::{Explanation, WalletExplanation};
+use crate::jobs::{Definition, Task};
+use crate::store::DecisionRow;
+
+#[derive(Debug, Subcommand)]
+pub enum AffiliateCommand {
+    /// Why was this affiliate paid or not: each gate with its numbers, next due date, last decisions
+    Explain {
+        /// Id of the affiliate
+        id: String,
+        /// Org; may be left out if there is only one
+        #[arg(long)]
+        org: Option<String>,
+    },
+}
+
+/// Runs one `affiliate` command.
+pub async fn run(
+    config: &Config,
+    output: Output,
+    command: AffiliateCommand,
+) -> anyhow::Result<Exit> {
+    let AffiliateCommand::Explain { id, org } = command;
+    let app = App::open(config).await?;
+    let org = app.org(org.as_deref()).await?;
+    let id: AffiliateId = id.parse().map_err(|error| UsageError(format!("{error}")))?;
+    if !app.engine.store.affiliate_exists(&org, &id).await? {
+        return Err(UsageError(format!("there is no affiliate {id} in org {org}")).into());
+    }
+    let payer = payer(&app);
+    let now = app.engine.clock.now();
+    let period =
+        payer.map(|(job, period)| period.key(now, job.schedule.zone())).unwrap_or_default();
+    let explanation = app.engine.explain(&org, &id, &period).await?;
+    if output.json {
+        output.json(&value(&app, &explanation, payer.map(|(job, _)| job)))?;
+    } else {
+        print(&app, output, &explanation, payer.map(|(job, _)| job))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The job that pays automatically.
+fn payer(app: &App) -> Option<(&Definition, crate::jobs::Period)> {
+    app.runner.catalog.iter().find_map(|job| match job.task {
+        Task::RequestPayouts { period, .. } => Some((job, period)),
+        _ => None,
+    })
+}
+
+fn value(app: &App, explanation: &Explanation, job: Option<&Definition>) -> Value {
+    let now = app.engine.clock.now();
+    let wallet = |wallet: &WalletExplanation| {
+        json!({
+            "currency": wallet.available.currency, "available": wallet.available.to_string(),
+            "would_be_paid": wallet.would_be_paid(), "gates": wallet.gates,
+        })
+    };
+    let decision = |decision: &DecisionRow| {
+        json!({
+            "run_id": decision.run_id, "decided_at": decision.decided_at,
+            "currency": decision.currency, "paid": decision.payout_id.is_some(),
+            "available": Money::new(decision.available_minor, decision.currency).to_string(),
+            "payout_id": decision.payout_id, "failing_gates": decision.failing(),
+        })
+    };
+    json!({
+        "affiliate_id": explanation.affiliate_id,
+        "job": job.map(|job| json!({
+            "job_id": job.job_id, "enabled": job.enabled,
+            "next_due": job.schedule.next(now),
+        })),
+        "wallets": explanation.wallets.iter().map(wallet).collect::<Vec<_>>(),
+        "decisions": explanation.decisions.iter().map(decision).collect::<Vec<_>>(),
+    })
+}
+
+fn print(
+    app: &App,
+    output: Output,
+    explanation: &Explanation,
+    job: Option<&Definition>,
+) -> anyhow::Result<()> {
+    let next = job.and_then(|job| job.schedule.next(app.engine.clock.now()));
+    match (job, next) {
+        (Some(job), Some(next)) if job.enabled => {
+            output.text(&format!("next due: {} ({})", time(next), job.job_id))?;
+        }
+        (Some(job), Some(next)) => output.text(&format!(
+            "next due: {} if {} were enabled; it is off",
+            time(next),
+            job.job_id
+        ))?,
+        _ => output.text("no job pays automatically")?,
+    }
+    if explanation.wallets.is_empty() {
+        output.text("\nit has earned nothing yet: no wallet")?;
+    }
+    for wallet in &explanation.wallets {
+        let verdict = match (wallet.available.minor, wallet.would_be_paid()) {
+            (0, _) => "nothing to pay",
+            (_, true) => "would be paid now",
+            (_, false) => "would not be paid now",
+        };
+        output.text(&format!("\navailable {}: {verdict}", money(wallet.available)))?;
+        let row = |check: &GateCheck| {
+            let mark = if check.passed { "pass" } else { "FAIL" };
+            vec![
+                format!("  {mark}"),
+                check.gate.to_string(),
+                check.wants.clone(),
+                check.found.clone(),
+            ]
+        };
+        let rows = wallet.gates.iter().map(row).collect();
+        output.text(&table(&["  ", "gate", "wants", "found"], &[], rows))?;
+    }
+    let row = |decision: &DecisionRow| {
+        let failing: Vec<_> = decision.failing().iter().map(|check| check.gate.as_str()).collect();
+        let paid = decision.payout_id.as_ref().map(|id| format!("paid as {id}"));
+        vec![
+            time(decision.decided_at),
+            money(Money::new(decision.available_minor, decision.currency)),
+            paid.unwrap_or_else(|| format!("skipped: {}", failing.join(", "))),
+        ]
+    };
+    let rows: Vec<_> = explanation.decisions.iter().map(row).collect();
+    if rows.is_empty() {
+        return output.text("\nno run has decided about it yet");
+    }
+    output.text(&format!("\n{}", table(&["decided", "available", "decision"], &[1], rows)))
+}

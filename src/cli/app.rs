@@ -1,0 +1,112 @@
+//! Wiring: from the configuration to a store, an engine and a runner.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use chrono::TimeDelta;
+use secrecy::ExposeSecret;
+
+use super::exit::UsageError;
+use crate::clock::Clock;
+use crate::config::{Config, user_name};
+use crate::domain::{Actor, OrgId};
+use crate::engine::{Engine, EngineSettings, Work};
+use crate::jobs::{Catalog, Runner, RunnerSettings};
+use crate::providers::{Paypal, Provider};
+use crate::store::Store;
+
+/// Everything a command works with.
+pub struct App {
+    pub engine: Engine,
+    pub runner: Runner,
+}
+
+impl App {
+    /// Opens the database, brings it up to date if the settings say so, and wires the rails that
+    /// are configured.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let store = open_store(config).await?;
+        if config.database.auto_migrate {
+            store.migrate().await?;
+        }
+        Self::over(config, store)
+    }
+
+    /// Wires engine and runner over an open store.
+    pub fn over(config: &Config, store: Store) -> anyhow::Result<Self> {
+        let settings = EngineSettings {
+            lease: millis(config.engine.lease_ms),
+            heartbeat: millis(config.engine.heartbeat_ms),
+            calls_in_flight: config.engine.calls_in_flight,
+        };
+        let engine = Engine::new(store, Clock::System, rails(config)?, settings);
+        let catalog = Catalog::load(config.jobs.dir())?;
+        let settings = RunnerSettings { worker_id: worker_id() };
+        let runner = Runner::new(engine.clone(), catalog, settings);
+        Ok(Self { engine, runner })
+    }
+
+    /// The org that was named, or the only one there is.
+    pub async fn org(&self, named: Option<&str>) -> anyhow::Result<OrgId> {
+        let orgs = self.engine.store.orgs().await?;
+        if let Some(named) = named {
+            let known = orgs.iter().find(|org| org.as_str() == named);
+            return known.cloned().ok_or_else(|| no_such_org(named, &orgs).into());
+        }
+        match orgs.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => Err(UsageError("there is no org yet: import one first".into()).into()),
+            several => {
+                let names = several.iter().map(OrgId::as_str).collect::<Vec<_>>().join(", ");
+                Err(UsageError(format!("there are several orgs ({names}): name one with --org"))
+                    .into())
+            }
+        }
+    }
+
+    /// Work on behalf of whoever is at the command line.
+    pub fn work(&self) -> Work {
+        Work::by_person(operator())
+    }
+}
+
+fn no_such_org(named: &str, orgs: &[OrgId]) -> UsageError {
+    let names = orgs.iter().map(OrgId::as_str).collect::<Vec<_>>().join(", ");
+    UsageError(format!("there is no org \"{named}\": the orgs are {names}"))
+}
+
+/// Opens the database without touching its tables.
+pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let url = config.database.url.expose_secret();
+    Ok(Store::open(url, config.database.max_connections).await?)
+}
+
+/// The rails that are configured. A new rail is an arm here.
+pub fn rails(config: &Config) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
+    let mut rails: Vec<Arc<dyn Provider>> = Vec::new();
+    let paypal = &config.providers.paypal;
+    if paypal.is_configured() {
+        let paypal = Paypal::new(paypal.clone()).context("[providers.paypal] cannot be used")?;
+        rails.push(Arc::new(paypal));
+    }
+    Ok(rails)
+}
+
+/// Whoever is at the command line.
+pub fn operator() -> Actor {
+    Actor::operator(&user_name())
+}
+
+fn millis(millis: u64) -> TimeDelta {
+    TimeDelta::milliseconds(i64::try_from(millis).unwrap_or(i64::MAX / 2))
+}
+
+/// Host and process: which replica took a run, for people.
+fn worker_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "localhost",
+        host => host,
+    };
+    format!("{host}:{}", std::process::id())
+}

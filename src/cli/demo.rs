@@ -1,0 +1,167 @@
+//! `demo`: the whole cycle on sample data, against the sandbox, through the daemon's own runner.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::app::operator;
+use super::import::Teller;
+use super::job::print_run;
+use super::output::{Output, money, table};
+use super::payout::payout_table;
+use super::{App, Exit, check, import};
+use crate::clock::Clock;
+use crate::config::{Config, environment};
+use crate::daemon;
+use crate::domain::{Money, OrgId};
+use crate::engine::Reach;
+use crate::import::Intake;
+use crate::sandbox::{Sandbox, serve};
+use crate::store::{DecisionRow, PayoutFilter, RunRow};
+
+/// Orders of a real shop, as commissions of invented affiliates (src/cli/sample/README.md).
+const SAMPLE: [(&str, &str); 3] = [
+    ("programs.csv", include_str!("sample/programs.csv")),
+    ("affiliates.csv", include_str!("sample/affiliates.csv")),
+    ("commissions.csv", include_str!("sample/commissions.csv")),
+];
+const ORG: &str = "demo";
+/// Rounds of submit and reconcile after which the demo gives up.
+const MOST_ROUNDS: usize = 20;
+/// Rows shown of a long list.
+const SHOWN: i64 = 8;
+
+/// Runs the demo; with `once` it leaves when the cycle is through.
+pub async fn run(config: &Config, output: Output, once: bool) -> anyhow::Result<Exit> {
+    let stop = CancellationToken::new();
+    daemon::stop_on_signals(&stop)?;
+    let folder = tempfile::Builder::new().prefix("payoutd-demo-").tempdir()?;
+    let paid_into = start_sandbox(&stop).await?;
+    let config = demo_config(config, &folder, &paid_into)?;
+    let app = App::open(&config).await?;
+    let broken = cycle(&app, output, folder.path(), &stop).await?;
+    if broken {
+        return Ok(Exit::Failed);
+    }
+    if !once && !stop.is_cancelled() {
+        let url = database_url(folder.path());
+        eprintln!(
+            "\nthe daemon is up, with its schedules, until Ctrl-C. Meanwhile, elsewhere:\n  \
+             payoutd --database-url {url} payout list\n  \
+             payoutd --database-url {url} affiliate explain aff-00001\n  \
+             books of the sandbox: {paid_into}/_sandbox/books"
+        );
+        let drain = Duration::from_millis(config.jobs.drain_ms);
+        daemon::run(&app.runner, drain, &stop).await?;
+    }
+    app.engine.store.close().await;
+    stop.cancel();
+    Ok(Exit::Done)
+}
+
+async fn start_sandbox(stop: &CancellationToken) -> anyhow::Result<String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(serve(listener, Sandbox::new(Clock::System), stop.clone()));
+    Ok(url)
+}
+
+fn database_url(folder: &Path) -> String {
+    format!("sqlite://{}", folder.join("payoutd.db").display())
+}
+
+/// The demo's own database and rail over whatever is configured: it never touches real ones.
+fn demo_config(config: &Config, folder: &TempDir, paid_into: &str) -> anyhow::Result<Config> {
+    let level = config.log_level_or(crate::telemetry::LogLevel::Warn);
+    let flags = [
+        ("database.url", database_url(folder.path())),
+        ("providers.paypal.base_url", paid_into.to_owned()),
+        ("providers.paypal.client_id", "demo".to_owned()),
+        ("providers.paypal.client_secret", "demo".to_owned()),
+        ("providers.paypal.batch_size", "25".to_owned()),
+        ("jobs.dir", String::new()),
+    ];
+    let flags: Vec<_> = flags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let mut demo = Config::load(None, environment(), &flags)?;
+    demo.log.level = level;
+    Ok(demo)
+}
+
+/// Import, release, request, submit, reconcile, check; whether an invariant is broken.
+async fn cycle(
+    app: &App,
+    output: Output,
+    folder: &Path,
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let org: OrgId = ORG.parse().context("the demo's org")?;
+    output.text("— import —")?;
+    for (name, text) in SAMPLE {
+        std::fs::write(folder.join(name), text)?;
+    }
+    let mut teller = Teller::new();
+    let work = app.work();
+    let intake = Intake { engine: &app.engine, work: &work, org: &org, rejects_dir: folder };
+    let reports = intake.import(folder, &mut teller).await?;
+    teller.finish();
+    import::print(output, &org, &reports)?;
+    output.text("\n— the weekly cycle —")?;
+    run_job(app, output, "release-holds", stop).await?;
+    let decided = run_job(app, output, "auto-payout", stop).await?;
+    for round in 1.. {
+        run_job(app, output, "submit-transfers", stop).await?;
+        run_job(app, output, "reconcile-transfers", stop).await?;
+        let open = app.engine.store.open_payouts().await?;
+        if open == 0 || stop.is_cancelled() {
+            break;
+        }
+        if round == MOST_ROUNDS {
+            bail!("{open} payouts have no end after {round} rounds: run `payoutd payout list`");
+        }
+    }
+    show_payouts(app, output, &org).await?;
+    show_skipped(app, output, &org, &decided).await?;
+    output.text("\n— the ledger —")?;
+    check::print(output, &app.engine.audit().await?)
+}
+
+async fn run_job(
+    app: &App,
+    output: Output,
+    job_id: &str,
+    stop: &CancellationToken,
+) -> anyhow::Result<RunRow> {
+    let run = app.runner.run_now(job_id, &operator(), Reach::All, stop).await?;
+    print_run(output, &run)?;
+    Ok(run)
+}
+
+async fn show_payouts(app: &App, output: Output, org: &OrgId) -> anyhow::Result<()> {
+    let filter = PayoutFilter { limit: SHOWN, ..PayoutFilter::default() };
+    let payouts = app.engine.store.payouts(org, &filter).await?;
+    output.text("\n— the first payouts —")?;
+    output.text(&payout_table(&payouts))
+}
+
+async fn show_skipped(app: &App, output: Output, org: &OrgId, run: &RunRow) -> anyhow::Result<()> {
+    let skipped = app.engine.store.decisions_skipped(org, &run.run_id, "", 1_000).await?;
+    output.text("\n— who was not paid, and why —")?;
+    let row = |decision: &DecisionRow| {
+        let failing = decision.failing();
+        let words: Vec<_> = failing
+            .iter()
+            .map(|check| format!("{} (wants {}, found {})", check.gate, check.wants, check.found))
+            .collect();
+        vec![
+            decision.affiliate_id.to_string(),
+            money(Money::new(decision.available_minor, decision.currency)),
+            words.join("; "),
+        ]
+    };
+    output.text(&table(&["affiliate", "available", "why"], &[1], skipped.iter().map(row).collect()))
+}

@@ -1,0 +1,128 @@
+//! `doctor`: looks at everything a running payoutd needs, and says what to mend.
+
+use serde_json::json;
+
+use super::Exit;
+use super::app::{App, open_store};
+use super::output::{Output, table};
+use crate::config::{Config, without_password};
+use secrecy::ExposeSecret;
+
+/// A difference between our clock and the database's that starts to matter.
+const SKEW_SECONDS: i64 = 30;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    Warn,
+    Fail,
+}
+
+struct Finding {
+    what: &'static str,
+    state: State,
+    said: String,
+}
+
+/// Prints one line per finding; exit 1 if one of them fails.
+pub async fn run(config: &Config, output: Output, quick: bool) -> anyhow::Result<Exit> {
+    let mut findings = vec![finding("configuration", State::Ok, "usable")];
+    match examine(config, quick, &mut findings).await {
+        Ok(()) => {}
+        Err(error) => findings.push(finding("database", State::Fail, &format!("{error:#}"))),
+    }
+    let failed = findings.iter().any(|finding| finding.state == State::Fail);
+    let word = |state| match state {
+        State::Ok => "ok",
+        State::Warn => "warn",
+        State::Fail => "FAIL",
+    };
+    if output.json {
+        let values: Vec<_> = findings
+            .iter()
+            .map(|f| json!({"what": f.what, "state": word(f.state).to_lowercase(), "said": f.said}))
+            .collect();
+        output.json(&json!({"ok": !failed, "findings": values}))?;
+    } else {
+        let rows = findings
+            .into_iter()
+            .map(|f| vec![word(f.state).to_owned(), f.what.to_owned(), f.said])
+            .collect();
+        output.text(&table(&["", "what", "found"], &[], rows))?;
+    }
+    Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+fn finding(what: &'static str, state: State, said: &str) -> Finding {
+    Finding { what, state, said: said.to_owned() }
+}
+
+async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+    let store = open_store(config).await?;
+    let database_now = store.database_now().await?;
+    let url = without_password(config.database.url.expose_secret());
+    findings.push(finding("database", State::Ok, &format!("{} at {url}", store.database())));
+    if quick {
+        return Ok(());
+    }
+    match store.migrate().await {
+        Ok(()) => findings.push(finding("tables", State::Ok, "up to date")),
+        Err(error) => findings.push(finding("tables", State::Fail, &error.to_string())),
+    }
+    let app = App::over(config, store)?;
+    let skew = (app.engine.clock.now() - database_now).num_seconds();
+    let state = if skew.abs() > SKEW_SECONDS { State::Warn } else { State::Ok };
+    findings.push(finding("clock", state, &format!("{skew} s from the database's")));
+    findings.push(finding(
+        "time zones",
+        State::Ok,
+        &format!("tz database {}", chrono_tz::IANA_TZDB_VERSION),
+    ));
+    examine_rails(&app, findings).await;
+    examine_jobs(&app, findings).await?;
+    Ok(())
+}
+
+async fn examine_rails(app: &App, findings: &mut Vec<Finding>) {
+    for rail in app.engine.rails() {
+        let name = rail.kind().as_str();
+        match rail.ping().await {
+            Ok(()) => findings.push(finding(name, State::Ok, "answers, and takes our credentials")),
+            Err(problem) => findings.push(finding(name, State::Fail, &problem.to_string())),
+        }
+    }
+    if app.engine.rails().next().is_none() {
+        let said = "none configured: payouts are requested and stay pending, see [providers]";
+        findings.push(finding("rails", State::Warn, said));
+    }
+}
+
+async fn examine_jobs(app: &App, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+    for job in app.runner.catalog.iter().filter(|job| job.enabled) {
+        let last = app.engine.store.runs_history(&job.job_id, "", 1).await?.pop();
+        let failed =
+            last.filter(|run| matches!(run.state.as_str(), "failed" | "lost" | "timed_out"));
+        if let Some(run) = failed {
+            let said = format!("{}: its last run {} {}", job.job_id, run.run_id, run.state);
+            findings.push(finding("job", State::Warn, &said));
+        }
+    }
+    let off: Vec<_> = app
+        .runner
+        .catalog
+        .iter()
+        .filter(|job| !job.enabled)
+        .map(|job| job.job_id.as_str())
+        .collect();
+    if !off.is_empty() {
+        findings.push(finding("jobs off", State::Ok, &off.join(", ")));
+    }
+    let orgs = app.engine.store.orgs().await?.len();
+    let open = app.engine.store.open_payouts().await?;
+    findings.push(finding(
+        "books",
+        State::Ok,
+        &format!("{orgs} orgs, {open} payouts on their way"),
+    ));
+    Ok(())
+}

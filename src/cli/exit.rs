@@ -1,0 +1,61 @@
+//! How the process ends.
+
+use std::process::ExitCode;
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::engine::EngineError;
+use crate::import::ImportError;
+use crate::jobs::{CatalogError, RunError};
+use crate::store::StoreError;
+
+/// The documented exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    Failed,
+    Usage,
+    Partly,
+    Refused,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Partly => 3,
+            Exit::Refused => 4,
+        })
+    }
+}
+
+/// An argument that cannot be used.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// The exit code of an error, by what kind of error is in its chain.
+pub fn exit_code_of(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(known).unwrap_or(Exit::Failed)
+}
+
+fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if cause.is::<UsageError>() || cause.is::<ConfigError>() || cause.is::<CatalogError>() {
+        return Some(Exit::Usage);
+    }
+    if matches!(cause.downcast_ref(), Some(StoreError::UnknownUrl { .. })) {
+        return Some(Exit::Usage);
+    }
+    if let Some(error) = cause.downcast_ref::<EngineError>() {
+        return error.is_refusal().then_some(Exit::Refused);
+    }
+    match cause.downcast_ref() {
+        Some(RunError::Catalog(_)) => return Some(Exit::Usage),
+        Some(RunError::AlreadyRunning { .. }) => return Some(Exit::Refused),
+        _ => {}
+    }
+    matches!(cause.downcast_ref(), Some(ImportError::Open(_))).then_some(Exit::Usage)
+}

@@ -1,0 +1,237 @@
+//! `job`: schedules and their runs.
+
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::app::operator;
+use super::exit::UsageError;
+use super::output::{Output, table, time, totals};
+use super::{App, Exit};
+use crate::config::Config;
+use crate::daemon;
+use crate::domain::RunId;
+use crate::engine::{Reach, Tally};
+use crate::jobs::{Catalog, Definition};
+use crate::store::RunRow;
+
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// Every job: what it does, when, and how its last run went
+    List,
+    /// The next due instants of a job, in UTC and in its own time zone
+    Next {
+        /// Id of the job (the name of its file)
+        id: String,
+        /// How many
+        #[arg(short = 'n', long = "count", default_value_t = 5)]
+        count: usize,
+        /// From this instant on (RFC 3339) instead of now
+        #[arg(long, value_name = "INSTANT")]
+        from: Option<DateTime<Utc>>,
+    },
+    /// Run a job now, enabled or not, and print its run
+    Run {
+        /// Id of the job (the name of its file)
+        id: String,
+        /// Take on everything open, due or not (submit-transfers, reconcile-transfers)
+        #[arg(long)]
+        now: bool,
+    },
+    /// Past runs, newest first, of one job or of all
+    History {
+        /// Id of the job
+        id: Option<String>,
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: i64,
+    },
+    /// One run with its counts, amounts and reasons
+    Show {
+        /// Id of the run
+        run: String,
+    },
+}
+
+/// Runs one `job` command.
+pub async fn run(config: &Config, output: Output, command: JobCommand) -> anyhow::Result<Exit> {
+    match command {
+        JobCommand::Next { id, count, from } => {
+            let catalog = Catalog::load(config.jobs.dir())?;
+            next(
+                output,
+                catalog.job(&id)?,
+                from.unwrap_or_else(|| crate::clock::Clock::System.now()),
+                count,
+            )
+        }
+        JobCommand::List => list(&App::open(config).await?, output).await,
+        JobCommand::Run { id, now } => run_now(&App::open(config).await?, output, &id, now).await,
+        JobCommand::History { id, limit } => {
+            history(&App::open(config).await?, output, id.as_deref(), limit).await
+        }
+        JobCommand::Show { run } => show(&App::open(config).await?, output, &run).await,
+    }
+}
+
+fn next(
+    output: Output,
+    job: &Definition,
+    from: DateTime<Utc>,
+    count: usize,
+) -> anyhow::Result<Exit> {
+    let zone = job.schedule.zone();
+    let successors = std::iter::successors(job.schedule.next(from), |at| job.schedule.next(*at));
+    let instants: Vec<_> = successors.take(count).collect();
+    if output.json {
+        let instant = |at: &DateTime<Utc>| {
+            let local = at.with_timezone(&zone).to_rfc3339();
+            json!({"utc": at.format("%Y-%m-%dT%H:%M:%SZ").to_string(), "local": local})
+        };
+        output.json(&instants.iter().map(instant).collect::<Vec<_>>())?;
+        return Ok(Exit::Done);
+    }
+    let state = if job.enabled { "" } else { "  (disabled: runs only by `job run`)" };
+    output.text(&format!("{}: {}{state}\n", job.job_id, job.schedule.describe()))?;
+    let row = |at: &DateTime<Utc>| {
+        vec![time(*at), at.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z").to_string()]
+    };
+    let headings = ["utc", zone.name()];
+    output.text(&table(&headings, &[], instants.iter().map(row).collect()))?;
+    Ok(Exit::Done)
+}
+
+async fn list(app: &App, output: Output) -> anyhow::Result<Exit> {
+    let now = app.engine.clock.now();
+    let mut rows = Vec::new();
+    let mut values = Vec::new();
+    for job in app.runner.catalog.iter() {
+        let last = app.engine.store.runs_history(&job.job_id, "", 1).await?.pop();
+        let next = job.schedule.next(now).filter(|_| job.enabled);
+        values.push(json!({
+            "job_id": job.job_id, "kind": job.kind, "description": job.description,
+            "enabled": job.enabled, "schedule": job.schedule.pattern(),
+            "timezone": job.schedule.zone().name(), "next_run_at": next,
+            "last_run": last.as_ref().map(|run| json!({
+                "run_id": run.run_id, "state": run.state, "finished_at": run.finished_at,
+            })),
+        }));
+        rows.push(vec![
+            job.job_id.clone(),
+            if job.enabled { "on" } else { "off" }.to_owned(),
+            format!("{} {}", job.schedule.pattern(), job.schedule.zone().name()),
+            next.map_or_else(|| "-".to_owned(), time),
+            last.map_or_else(|| "never".to_owned(), |run| run.state),
+            job.description.clone(),
+        ]);
+    }
+    if output.json {
+        output.json(&values)?;
+    } else {
+        let headings = ["job", "on", "schedule", "next", "last run", "what it does"];
+        output.text(&table(&headings, &[], rows))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn run_now(app: &App, output: Output, id: &str, now: bool) -> anyhow::Result<Exit> {
+    let stop = CancellationToken::new();
+    daemon::stop_on_signals(&stop)?;
+    let reach = if now { Reach::All } else { Reach::Due };
+    let run = app.runner.run_now(id, &operator(), reach, &stop).await?;
+    print_run(output, &run)?;
+    app.engine.store.close().await;
+    Ok(match run.state.as_str() {
+        "succeeded" => Exit::Done,
+        "partial" | "timed_out" => Exit::Partly,
+        _ => Exit::Failed,
+    })
+}
+
+async fn history(app: &App, output: Output, id: Option<&str>, limit: i64) -> anyhow::Result<Exit> {
+    if let Some(id) = id {
+        app.runner.catalog.job(id)?;
+    }
+    let runs = app.engine.store.runs_history(id.unwrap_or_default(), "", limit).await?;
+    if output.json {
+        output.json(&runs.iter().map(run_value).collect::<Vec<_>>())?;
+        return Ok(Exit::Done);
+    }
+    let row = |run: &RunRow| {
+        vec![
+            run.run_id.to_string(),
+            run.job_id.clone(),
+            time(run.created_at),
+            run.trigger_kind.clone(),
+            run.state.clone(),
+            run.seen.to_string(),
+            run.acted.to_string(),
+            run.skipped.to_string(),
+            run.failed.to_string(),
+        ]
+    };
+    let headings =
+        ["run", "job", "created", "trigger", "state", "seen", "acted", "skipped", "failed"];
+    output.text(&table(&headings, &[5, 6, 7, 8], runs.iter().map(row).collect()))?;
+    Ok(Exit::Done)
+}
+
+async fn show(app: &App, output: Output, run: &str) -> anyhow::Result<Exit> {
+    let id: RunId = run.parse().map_err(|error| UsageError(format!("{error}")))?;
+    let run = app.engine.store.run(&id).await?;
+    let run =
+        run.ok_or_else(|| UsageError(format!("there is no run {id}: see `payoutd job history`")))?;
+    print_run(output, &run)?;
+    Ok(Exit::Done)
+}
+
+/// What a run counted.
+pub fn tally_of(run: &RunRow) -> Tally {
+    run.report.as_deref().and_then(|report| serde_json::from_str(report).ok()).unwrap_or_default()
+}
+
+/// A run as JSON: its row, counts, amounts, and what was skipped by reason.
+pub fn run_value(run: &RunRow) -> Value {
+    let tally = tally_of(run);
+    let mut value = serde_json::to_value(run).unwrap_or_default();
+    value["counts"] = json!({
+        "seen": run.seen, "acted": run.acted, "skipped": run.skipped, "failed": run.failed,
+    });
+    value["amounts"] = json!(tally.amounts);
+    value["skipped_by_reason"] = json!(tally.skipped);
+    value["outcomes"] = json!(tally.outcomes);
+    value["notes"] = json!(tally.notes);
+    value
+}
+
+/// Prints one run.
+pub fn print_run(output: Output, run: &RunRow) -> anyhow::Result<()> {
+    if output.json {
+        return output.json(&run_value(run));
+    }
+    let tally = tally_of(run);
+    let mut text = format!(
+        "{}  {}  {}\n  seen {}, acted {} ({}), skipped {}, failed {}",
+        run.job_id,
+        run.state,
+        run.run_id,
+        run.seen,
+        run.acted,
+        totals(&tally.amounts),
+        run.skipped,
+        run.failed
+    );
+    for (what, skips) in [("", &tally.outcomes), ("skipped: ", &tally.skipped)] {
+        for (reason, skips) in skips {
+            text += &format!("\n  {what}{reason}: {} ({})", skips.count, totals(&skips.amount));
+        }
+    }
+    for note in &tally.notes {
+        text += &format!("\n  note: {note}");
+    }
+    if let Some(message) = &run.error_message {
+        text += &format!("\n  error {}: {message}", run.error_code.as_deref().unwrap_or_default());
+    }
+    output.text(&text)
+}

@@ -1,0 +1,99 @@
+//! `db` and `config`: what payoutd stands on.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::Exit;
+use super::app::{open_store, rails};
+use super::output::{Output, table, time};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::jobs::Catalog;
+
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Bring the database's tables up to date
+    Migrate,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check settings and jobs, and print when each job falls due
+    Check,
+    /// Print the settings in force and where each came from; secrets stay hidden
+    Show,
+}
+
+/// Runs one `db` command.
+pub async fn run_db(config: &Config, output: Output, command: DbCommand) -> anyhow::Result<Exit> {
+    let DbCommand::Migrate = command;
+    let store = open_store(config).await?;
+    store.migrate().await?;
+    let (count, latest) = store.migrations();
+    let database = store.database();
+    store.close().await;
+    if output.json {
+        output.json(&json!({"database": database, "migrations": count, "version": latest}))?;
+    } else {
+        output.text(&format!("the {database} database is up to date: {count} migrations"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs one `config` command.
+pub fn run_config(config: &Config, output: Output, command: ConfigCommand) -> anyhow::Result<Exit> {
+    match command {
+        ConfigCommand::Show => show(config, output)?,
+        ConfigCommand::Check => check(config, output)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn show(config: &Config, output: Output) -> anyhow::Result<()> {
+    let settings = config.shown();
+    if output.json {
+        let values: Vec<_> = settings
+            .iter()
+            .map(|s| json!({"key": s.key, "value": s.value, "origin": s.origin.to_string()}))
+            .collect();
+        return output.json(&values);
+    }
+    let rows = settings.into_iter().map(|s| vec![s.key, s.value, s.origin.to_string()]).collect();
+    output.text(&table(&["setting", "value", "set"], &[], rows))
+}
+
+fn check(config: &Config, output: Output) -> anyhow::Result<()> {
+    let catalog = Catalog::load(config.jobs.dir())?;
+    let rails: Vec<_> = rails(config)?.iter().map(|rail| rail.kind()).collect();
+    let now = Clock::System.now();
+    if output.json {
+        let jobs: Vec<_> = catalog
+            .iter()
+            .map(|job| {
+                json!({
+                    "job_id": job.job_id, "enabled": job.enabled, "schedule": job.schedule.pattern(),
+                    "in_words": job.schedule.describe(), "timezone": job.schedule.zone().name(),
+                    "next": job.schedule.next(now),
+                })
+            })
+            .collect();
+        return output.json(&json!({"ok": true, "rails": rails, "jobs": jobs}));
+    }
+    output.text("the settings are usable")?;
+    let names: Vec<_> = rails.iter().map(|kind| kind.as_str()).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    output.text(&format!("rails configured: {names}\n"))?;
+    let rows = catalog
+        .iter()
+        .map(|job| {
+            vec![
+                job.job_id.clone(),
+                if job.enabled { "on" } else { "off" }.to_owned(),
+                job.schedule.describe(),
+                job.schedule.zone().name().to_owned(),
+                job.schedule.next(now).map(time).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    output.text(&table(&["job", "on", "when", "time zone", "next due"], &[], rows))
+}

@@ -1,0 +1,133 @@
+//! The daemon: a metronome wakes the tick, the tick queues what is due, runs take what is
+//! queued. It stops softly on the first signal and at once on the second.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_cron_scheduler::{Job, JobScheduler};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::jobs::Runner;
+
+/// How often the metronome beats.
+const BEAT: &str = "*/1 * * * * *";
+/// Longest time of one look at the schedules; a database that hangs must not hang the daemon.
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
+
+/// Cancels `stop` on SIGTERM or SIGINT; a second signal ends the process at once. Whatever was
+/// in hand then is found by its lease.
+///
+/// # Errors
+/// The host does not let signals be heard.
+pub fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.is_cancelled() {
+                warn!(event = "daemon.stop.forced");
+                std::process::exit(130);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Runs every enabled schedule until `stop`, then waits up to `drain` for what is in hand.
+///
+/// # Errors
+/// The metronome cannot be started.
+pub async fn run(runner: &Runner, drain: Duration, stop: &CancellationToken) -> anyhow::Result<()> {
+    let beat = Arc::new(Notify::new());
+    let mut metronome = start_metronome(&beat).await?;
+    announce(runner);
+    let runs = TaskTracker::new();
+    while !stop.is_cancelled() {
+        tokio::select! {
+            () = beat.notified() => {}
+            () = stop.cancelled() => break,
+        }
+        match tokio::time::timeout(LONGEST_LOOK, look(runner, &runs, stop)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(cause)) => error!(event = "scheduler.tick.failed", cause = format!("{cause:#}")),
+            Err(_) => error!(event = "scheduler.tick.timed_out", seconds = LONGEST_LOOK.as_secs()),
+        }
+    }
+    info!(event = "daemon.stopping", drain_seconds = drain.as_secs());
+    if let Err(cause) = metronome.shutdown().await {
+        warn!(event = "metronome.stop.failed", %cause);
+    }
+    runs.close();
+    if tokio::time::timeout(drain, runs.wait()).await.is_err() {
+        warn!(event = "daemon.drain.timed_out", "what is in hand is found by its lease");
+    }
+    info!(event = "daemon.stopped");
+    Ok(())
+}
+
+/// The one job that tokio-cron-scheduler has: no business is done in its callback, and it never
+/// sees a zone (ARCHITECTURE.md, "The metronome").
+async fn start_metronome(beat: &Arc<Notify>) -> anyhow::Result<JobScheduler> {
+    let metronome = JobScheduler::new().await?;
+    let beat = Arc::clone(beat);
+    let job = Job::new_async(BEAT, move |_, _| {
+        let beat = Arc::clone(&beat);
+        Box::pin(async move { beat.notify_one() })
+    })?;
+    metronome.add(job).await?;
+    metronome.start().await?;
+    Ok(metronome)
+}
+
+fn announce(runner: &Runner) {
+    let now = runner.engine.clock.now();
+    let rails: Vec<_> = runner.engine.rails().map(|rail| rail.kind().as_str()).collect();
+    info!(
+        event = "daemon.started",
+        version = env!("CARGO_PKG_VERSION"),
+        database = runner.engine.store.database(),
+        rails = rails.join(",")
+    );
+    for job in runner.catalog.iter() {
+        let next = job.schedule.next(now).filter(|_| job.enabled).map(|at| at.to_rfc3339());
+        info!(
+            event = "job.scheduled",
+            job_id = job.job_id,
+            enabled = job.enabled,
+            schedule = job.schedule.pattern(),
+            timezone = job.schedule.zone().name(),
+            next_run_at = next
+        );
+    }
+}
+
+/// One look: queue what is due, start what is queued; one job at most once in a look.
+async fn look(runner: &Runner, runs: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
+    runner.tick().await?;
+    let mut started = HashSet::new();
+    for run in runner.queued().await? {
+        if stop.is_cancelled() || !started.insert(run.job_id.clone()) {
+            continue;
+        }
+        let (runner, stop) = (runner.clone(), stop.clone());
+        // A thread of its own: a long run keeps nobody else from being polled.
+        runs.spawn_blocking(move || Handle::current().block_on(async move {
+            if let Err(cause) = runner.run_queued(&run, &stop).await {
+                error!(event = "job.run.not_run", job_id = run.job_id, run_id = %run.run_id, %cause);
+            }
+        }));
+    }
+    Ok(())
+}
