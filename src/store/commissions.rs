@@ -43,7 +43,8 @@ const COMMISSIONS_RELEASE: &str = "
     RETURNING commissions.affiliate_id, commissions.currency, commissions.amount_minor";
 
 // How the lines of some payouts move their commissions: $2 times the line is added to what is
-// allocated, $3 times to what is paid. A commission is `paid` when all of it is.
+// allocated, $3 times to what is paid. A commission is `paid` when all of it is. CROSS keeps
+// SQLite from walking every line of the org in the order of the grouping.
 const COMMISSIONS_ALLOCATE: &str = "
     WITH asked(payout_id) AS MATERIALIZED ({rows})
     UPDATE commissions
