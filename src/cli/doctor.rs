@@ -1,12 +1,14 @@
 //! `doctor`: looks at everything a running payoutd needs, and says what to mend.
 
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::Exit;
 use super::app::{App, open_store};
 use super::output::{Output, table};
 use crate::config::{Config, without_password};
-use secrecy::ExposeSecret;
+use crate::jobs::CatalogError;
+use crate::store::Store;
 
 /// A difference between our clock and the database's that starts to matter.
 const SKEW_SECONDS: i64 = 30;
@@ -27,9 +29,8 @@ struct Finding {
 /// Prints one line per finding; exit 1 if one of them fails.
 pub async fn run(config: &Config, output: Output, quick: bool) -> anyhow::Result<Exit> {
     let mut findings = vec![finding("configuration", State::Ok, "usable")];
-    match examine(config, quick, &mut findings).await {
-        Ok(()) => {}
-        Err(error) => findings.push(finding("database", State::Fail, &format!("{error:#}"))),
+    if let Err(error) = examine(config, quick, &mut findings).await {
+        findings.push(finding("database", State::Fail, &format!("{error:#}")));
     }
     let failed = findings.iter().any(|finding| finding.state == State::Fail);
     let word = |state| match state {
@@ -65,11 +66,17 @@ async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> a
     if quick {
         return Ok(());
     }
-    match store.migrate().await {
-        Ok(()) => findings.push(finding("tables", State::Ok, "up to date")),
-        Err(error) => findings.push(finding("tables", State::Fail, &error.to_string())),
+    if !examine_tables(config, &store, findings).await? {
+        return Ok(());
     }
-    let app = App::over(config, store)?;
+    let app = match App::over(config, store) {
+        Ok(app) => app,
+        Err(error) => {
+            let what = if error.is::<CatalogError>() { "jobs" } else { "rails" };
+            findings.push(finding(what, State::Fail, &format!("{error:#}")));
+            return Ok(());
+        }
+    };
     let skew = (app.engine.clock.now() - database_now).num_seconds();
     let state = if skew.abs() > SKEW_SECONDS { State::Warn } else { State::Ok };
     findings.push(finding("clock", state, &format!("{skew} s from the database's")));
@@ -81,6 +88,27 @@ async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> a
     examine_rails(&app, findings).await;
     examine_jobs(&app, findings).await?;
     Ok(())
+}
+
+/// Whether there are tables to look into. They are brought up to date as any other command would,
+/// which is not at all if the settings leave that to `db migrate`.
+async fn examine_tables(
+    config: &Config,
+    store: &Store,
+    findings: &mut Vec<Finding>,
+) -> anyhow::Result<bool> {
+    let (state, said) = if config.database.auto_migrate {
+        match store.migrate().await {
+            Ok(()) => (State::Ok, "up to date".to_owned()),
+            Err(error) => (State::Fail, format!("{:#}", anyhow::Error::from(error))),
+        }
+    } else if store.columns().await?.is_empty() {
+        (State::Fail, "there are none: run `payoutd db migrate`".to_owned())
+    } else {
+        (State::Ok, "there; `payoutd db migrate` brings them up to date".to_owned())
+    };
+    findings.push(finding("tables", state, &said));
+    Ok(state != State::Fail)
 }
 
 async fn examine_rails(app: &App, findings: &mut Vec<Finding>) {
