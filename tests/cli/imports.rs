@@ -98,9 +98,8 @@ fn every_kind_of_bad_row_is_named_kept_and_can_be_mended(place: Place) {
         };
         let of_line = |told: &&&str| told.contains(&place) && told.contains(reason);
         assert!(told.iter().any(|told| of_line(&told)), "{place} … {reason}: {err}");
-        let is_kept = |kept: &&&[u8]| {
-            kept.starts_with(row) && String::from_utf8_lossy(kept).contains(reason)
-        };
+        let is_kept =
+            |kept: &&&[u8]| kept.starts_with(row) && String::from_utf8_lossy(kept).contains(reason);
         assert!(kept.iter().any(|kept| is_kept(&kept)), "{reason} is not kept");
     }
 

@@ -79,7 +79,8 @@ fn affiliate(
     method_status: &str,
 ) -> String {
     let id = format!("aff-{index:05}");
-    let bank = r#"""routingNumber"":""999999992"",""accountNumber"":""1000"",""accountHolderName"":""A"""#;
+    let bank =
+        r#"""routingNumber"":""999999992"",""accountNumber"":""1000"",""accountHolderName"":""A"""#;
     let destination = match method {
         "paypal" => format!(r#""{{""email"":""{id}@example.com""}}""#),
         "ach" => format!(r#""{{{bank},""accountType"":""checking""}}""#),

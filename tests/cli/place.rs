@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::process::{Process, Ran};
@@ -83,6 +83,15 @@ impl Place {
         self.start(arguments).ended()
     }
 
+    /// Changes the books behind the program's back.
+    pub fn tamper(&self, statement: &'static str) {
+        let file = format!("sqlite://{}", self.path("payoutd.db").display());
+        match &self.database {
+            Some(database) => execute::<PgConnection>(&database.url(), statement.to_owned()),
+            None => execute::<SqliteConnection>(&file, statement.to_owned()),
+        }
+    }
+
     /// Runs `payoutd`, which must end with 0, and reads its answer.
     pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
         self.run(&[arguments, &["--json"]].concat()).code(0).json()
@@ -113,13 +122,21 @@ impl PgDatabase {
     }
 
     fn on_server(&self, statement: String) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(async {
-            let mut connection = PgConnection::connect(&self.server).await.expect("PostgreSQL");
-            let run = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await;
-            run.expect("a database of ours");
-        });
+        execute::<PgConnection>(&self.server, statement);
     }
+}
+
+/// Executes one statement on a connection of its own.
+fn execute<C: Connection>(url: &str, statement: String)
+where
+    for<'c> &'c mut C: Executor<'c, Database = C::Database>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let mut connection = C::connect(url).await.expect("the database is up");
+        let run = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await;
+        run.expect("a database of ours");
+    });
 }
 
 impl Drop for PgDatabase {

@@ -49,7 +49,9 @@ impl Rail {
 
     /// Lets the answers to the next `times` batches take so long, after their effect.
     pub fn slow(&self, times: u32, delay_ms: u64) {
-        self.fault(json!({"on": POST_BATCH, "fault": "slow", "times": times, "delay_ms": delay_ms}));
+        self.fault(
+            json!({"on": POST_BATCH, "fault": "slow", "times": times, "delay_ms": delay_ms}),
+        );
     }
 
     pub fn clear(&self) {
