@@ -45,11 +45,17 @@ pub fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Runs every enabled schedule until `stop`, then waits up to `drain` for what is in hand.
+/// Runs every enabled schedule until `stop`, then waits up to `drain` for what is in hand;
+/// whether all of it was finished. If not, the caller ends the process and leaves the rest as it
+/// is: it is found by its lease.
 ///
 /// # Errors
 /// The metronome cannot be started.
-pub async fn run(runner: &Runner, drain: Duration, stop: &CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    runner: &Runner,
+    drain: Duration,
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
     let beat = Arc::new(Notify::new());
     let mut metronome = start_metronome(&beat).await?;
     announce(runner);
@@ -65,16 +71,18 @@ pub async fn run(runner: &Runner, drain: Duration, stop: &CancellationToken) -> 
             Err(_) => error!(event = "scheduler.tick.timed_out", seconds = LONGEST_LOOK.as_secs()),
         }
     }
-    info!(event = "daemon.stopping", drain_seconds = drain.as_secs());
+    let drain_ms = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX);
+    info!(event = "daemon.stopping", drain_ms);
     if let Err(cause) = metronome.shutdown().await {
         warn!(event = "metronome.stop.failed", %cause);
     }
     runs.close();
-    if tokio::time::timeout(drain, runs.wait()).await.is_err() {
+    let drained = tokio::time::timeout(drain, runs.wait()).await.is_ok();
+    if !drained {
         warn!(event = "daemon.drain.timed_out", "what is in hand is found by its lease");
     }
     info!(event = "daemon.stopped");
-    Ok(())
+    Ok(drained)
 }
 
 /// The one job that tokio-cron-scheduler has: no business is done in its callback, and it never

@@ -14,7 +14,8 @@ pub async fn run(config: &Config) -> anyhow::Result<Exit> {
     let stop = CancellationToken::new();
     daemon::stop_on_signals(&stop)?;
     let drain = Duration::from_millis(config.jobs.drain_ms);
-    daemon::run(&app.runner, drain, &stop).await?;
-    app.engine.store.close().await;
+    if daemon::run(&app.runner, drain, &stop).await? {
+        app.engine.store.close().await;
+    }
     Ok(Exit::Done)
 }
