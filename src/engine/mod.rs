@@ -14,6 +14,8 @@ mod prune;
 mod reconcile;
 mod release;
 mod request;
+mod sending;
+mod sorted;
 mod submission;
 mod submit;
 mod tally;

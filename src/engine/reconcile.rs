@@ -9,11 +9,12 @@ use futures::StreamExt;
 use tracing::{info, warn};
 
 use super::outcome::{Stamp, end_transfers};
+use super::sorted::{Sorted, is_open};
 use super::submission::{Refusal, body_hash, named, outgoing};
 use super::{Engine, EngineError, Tally, Work};
 use crate::domain::{Money, OrgId, Scope, SubmissionState, TransferState};
-use crate::providers::{Found, ItemReport, Problem, Sent, Standing};
-use crate::store::{CheckRecord, SubmissionRow, Transfer, TransferNews};
+use crate::providers::{Found, ItemReport, Problem, Sent};
+use crate::store::{CheckRecord, SubmissionRow, Transfer};
 
 /// Submissions claimed at a time.
 const CLAIM: i64 = 32;
@@ -415,87 +416,5 @@ impl Engine {
     fn pause(&self, checks: i64) -> TimeDelta {
         let step = usize::try_from(checks).unwrap_or(0).min(PAUSES.len() - 1);
         self.clock.jittered(PAUSES[step])
-    }
-}
-
-fn is_open(transfer: &Transfer) -> bool {
-    matches!(
-        transfer.state,
-        TransferState::Accepted | TransferState::Unknown | TransferState::Sending
-    )
-}
-
-/// A provider's reports, sorted by what they do to our transfers.
-#[derive(Default)]
-struct Sorted {
-    settled: Vec<TransferNews>,
-    rejected: Vec<TransferNews>,
-    returned: Vec<TransferNews>,
-    /// News of transfers that stay where they are.
-    open: Vec<TransferNews>,
-    still_open: Vec<Money>,
-    open_before: u64,
-    last_settled: Option<DateTime<Utc>>,
-    notes: Vec<String>,
-}
-
-impl Sorted {
-    fn new(transfers: &[Transfer], reports: &[ItemReport]) -> Self {
-        let by_reference: std::collections::HashMap<_, _> =
-            reports.iter().map(|report| (&report.reference, report)).collect();
-        let mut sorted = Self::default();
-        for transfer in transfers {
-            sorted.last_settled = sorted.last_settled.max(transfer.settled_at);
-            sorted.open_before += u64::from(is_open(transfer));
-            match by_reference.get(&transfer.reference) {
-                Some(report) => sorted.sort(transfer, report),
-                None if is_open(transfer) => sorted.still_open.push(transfer.amount),
-                None => {}
-            }
-        }
-        sorted
-    }
-
-    fn sort(&mut self, transfer: &Transfer, report: &ItemReport) {
-        let news = news(transfer, report);
-        let differs = report.amount.filter(|amount| *amount != transfer.amount);
-        match (report.standing, transfer.state) {
-            (_, TransferState::Rejected | TransferState::Returned) => {}
-            (Standing::Settled, TransferState::Settled)
-            | (Standing::Open, TransferState::Settled) => {}
-            (Standing::Settled, _) if let Some(amount) = differs => {
-                // Never settled on another amount than was asked: a person has to look.
-                let words = format!(
-                    "transfer {} is {} {}, the provider says {amount}: look it up by hand",
-                    transfer.transfer_id, transfer.amount, transfer.amount.currency
-                );
-                self.notes.push(words.clone());
-                let (code, message) = (Some("amount_mismatch".to_owned()), Some(words));
-                self.open.push(TransferNews { code, message, ..news });
-                self.still_open.push(transfer.amount);
-            }
-            (Standing::Settled, _) => self.settled.push(news),
-            // What came back after it had arrived, whatever the provider calls it.
-            (Standing::Rejected | Standing::Returned, TransferState::Settled) => {
-                self.returned.push(news);
-            }
-            (Standing::Rejected | Standing::Returned, _) => self.rejected.push(news),
-            (Standing::Open, _) => {
-                self.open.push(news);
-                self.still_open.push(transfer.amount);
-            }
-        }
-    }
-}
-
-fn news(transfer: &Transfer, report: &ItemReport) -> TransferNews {
-    let (code, message) = report.problem.clone().map(|p| (p.code, p.message)).unzip();
-    let gone = matches!(report.standing, Standing::Rejected | Standing::Returned);
-    TransferNews {
-        transfer_id: transfer.transfer_id.clone(),
-        provider_id: report.provider_id.clone(),
-        provider_status: Some(report.provider_status.clone()),
-        code: code.or_else(|| gone.then(|| report.provider_status.clone())),
-        message,
     }
 }

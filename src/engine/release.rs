@@ -38,9 +38,7 @@ impl Engine {
         while !work.stop.is_cancelled() {
             let released =
                 self.retrying(async || self.release_batch(work, org, program, batch).await).await?;
-            if released.is_empty() {
-                break;
-            }
+            let Some(released) = released else { break };
             for commission in &released {
                 tally.seen += 1;
                 tally.act(Money::new(commission.amount_minor, commission.currency))?;
@@ -49,23 +47,28 @@ impl Engine {
         Ok(tally)
     }
 
+    /// `None` when nothing is due.
     async fn release_batch(
         &self,
         work: &Work,
         org: &OrgId,
         program: &ProgramId,
         limit: i64,
-    ) -> Result<Vec<Released>, EngineError> {
+    ) -> Result<Option<Vec<Released>>, EngineError> {
         let now = self.clock.now();
         let batch: BatchId = self.clock.mint();
         let mut tx = self.begin(work).await?;
         let wallets = tx.wallets_due(org, program, now, limit).await?;
+        if wallets.is_empty() {
+            return Ok(None);
+        }
         tx.wallets_lock(org, &wallets).await?;
+        // Another worker may have released these meanwhile: then it is on to the next wallets.
         let released = tx.commissions_release(org, &batch, &wallets, now).await?;
         let movements = movements(&batch, &released)?;
         ledger::post(&mut tx, org, movements, &work.actor, now).await?;
         tx.commit().await?;
-        Ok(released)
+        Ok(Some(released))
     }
 }
 

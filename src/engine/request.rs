@@ -92,7 +92,8 @@ impl Engine {
     /// Requests a payout for a person.
     ///
     /// # Errors
-    /// [`EngineError::NoWallet`], or [`EngineError::Refused`] with every failing gate.
+    /// [`EngineError::NoWallet`], [`EngineError::AlreadyRetried`], or [`EngineError::Refused`]
+    /// with every failing gate.
     pub async fn request(
         &self,
         work: &Work,
@@ -108,6 +109,12 @@ impl Engine {
                     currency: request.wallet.currency.to_string(),
                 });
             };
+            if let Some(payout_id) = &request.retry_of
+                && let Some(retried_as) = tx.retried_as(org, payout_id).await?
+            {
+                let payout_id = payout_id.clone();
+                return Err(EngineError::AlreadyRetried { payout_id, retried_as });
+            }
             let intent =
                 Intent { origin: PayoutOrigin::Person, amount_minor: request.amount_minor };
             let method = match pass(&candidate, intent) {

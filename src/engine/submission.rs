@@ -38,14 +38,23 @@ pub(super) fn body_hash(body: &str) -> String {
     hex::encode(Sha256::digest(body.as_bytes()))
 }
 
+/// Checks after which the settled transfers of a submission are asked about together with its
+/// open ones: by then checks are hours apart, and what comes back comes back late.
+const QUICK_CHECKS: i64 = 5;
+
 /// A submission as the provider is handed it.
 pub(super) fn outgoing(row: &SubmissionRow, transfers: &[Transfer]) -> Outgoing {
+    let open = |state| match state {
+        TransferState::Accepted | TransferState::Unknown => true,
+        TransferState::Settled => row.checks >= QUICK_CHECKS,
+        _ => false,
+    };
     let item = |transfer: &Transfer| OutgoingItem {
         reference: transfer.reference.clone(),
         destination: transfer.destination.clone(),
         amount: transfer.amount,
         provider_id: transfer.provider_id.clone(),
-        open: matches!(transfer.state, TransferState::Accepted | TransferState::Unknown),
+        open: open(transfer.state),
     };
     Outgoing {
         reference: row.reference.clone(),
@@ -104,7 +113,9 @@ impl Engine {
         let news: Vec<_> =
             failing.iter().map(|transfer| note(transfer, refusal.problem_of(transfer))).collect();
         for moved in end_transfers(tx, stamp, TransferState::Rejected, &news).await? {
+            // The survivors are seen when they are sent again.
             tally.outcome("rejected", Money::new(moved.amount_minor, moved.currency))?;
+            tally.seen += 1;
             tally.acted += 1;
         }
         let again = Problem::new("batch_refused", "refused with others; sent again without them");
@@ -130,9 +141,9 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Nobody named and nobody else in it: then it is that one.
+    /// Alone in it, it is that one, whoever was named: nothing is split or sent for ever.
     fn names(&self, transfer: &Transfer, members: usize) -> bool {
-        self.items.contains_key(&transfer.reference) || (self.items.is_empty() && members == 1)
+        self.items.contains_key(&transfer.reference) || members == 1
     }
 
     fn problem_of(&self, transfer: &Transfer) -> &Problem {

@@ -3,34 +3,25 @@
 //! scope) · *record* (a transaction, fenced by the lease). No beat sees both a transaction and a
 //! provider's answer in the making, so a crash anywhere leaves a state that says what to ask.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tracing::warn;
 
 use super::outcome::{Stamp, end_payouts};
+use super::sending::{Breaker, count, not_configured, send_patiently, send_record};
 use super::submission::{Member, Refusal, body_hash, named, outgoing};
 use super::{Engine, EngineError, Reach, Tally, Work};
 use crate::domain::{
-    BatchId, GateCheck, MethodKind, OrgId, PayoutStatus, Scope, SubmissionId, SubmissionState,
+    BatchId, Currency, GateCheck, MethodKind, OrgId, PayoutStatus, Scope, SubmissionId,
     TransferState, failing_at_send,
 };
 use crate::providers::{Outgoing, Problem, Provider, Sent};
-use crate::store::{PayoutMove, Queue, QueuedPayout, SendRecord, SubmissionRow, Transfer, Tx};
+use crate::store::{PayoutMove, Queue, QueuedPayout, SubmissionRow, Transfer, Tx};
 
 /// The beats, by name, in order.
 pub const SUBMIT_BEATS: [&str; 3] = ["plan", "act", "record"];
-
-/// A provider that asks for a pause of at most this long is waited for within the send.
-const PATIENCE: TimeDelta = TimeDelta::seconds(10);
-/// Pauses waited for within one send.
-const MOST_PAUSES: u32 = 5;
-/// After a refusal of us (funds, permission) the rail is left alone for this long.
-const BLOCKED_FOR: TimeDelta = TimeDelta::minutes(15);
-/// Unclear answers in a row after which a run stops sending on a rail.
-const MOST_UNKNOWN: u32 = 3;
 
 /// A submission in hand: planned and leased, about to be sent.
 pub struct Planned {
@@ -57,15 +48,6 @@ enum Step {
     Done,
 }
 
-/// Rails that a run stopped sending on, and unclear answers in a row.
-#[derive(Default)]
-struct Breaker {
-    /// Submissions that wait for a later instant than this are left alone.
-    due_by: DateTime<Utc>,
-    open: HashSet<(OrgId, MethodKind)>,
-    unknown: HashMap<(OrgId, MethodKind), u32>,
-}
-
 impl Engine {
     /// Sends everything that waits on a configured rail. Payouts whose rail is not configured
     /// stay pending, and the tally says so. With [`Reach::All`] a rail that was left alone for a
@@ -80,10 +62,11 @@ impl Engine {
         scope: &Scope,
     ) -> Result<Tally, EngineError> {
         let mut tally = Tally::default();
-        let mut breaker = Breaker { due_by: reach.due_by(self.clock.now()), ..Breaker::default() };
-        for (org, kind) in self.store.orgs_to_send(breaker.due_by).await? {
-            if scope.has_org(&org) && scope.has_method(kind) {
-                self.submit_prepared(work, &org, kind, &mut breaker, &mut tally).await?;
+        let mut breaker = Breaker::new(reach.due_by(self.clock.now()));
+        for (org, kind, currency) in self.store.queues_prepared(breaker.due_by).await? {
+            if scope.has_org(&org) && scope.has_method(kind) && scope.has_currency(currency) {
+                let rail = (kind, currency);
+                self.submit_prepared(work, &org, rail, &mut breaker, &mut tally).await?;
             }
         }
         for queue in self.store.queues().await? {
@@ -118,19 +101,19 @@ impl Engine {
             }
         }
         // What a refusal took apart is ready to be sent again.
-        self.submit_prepared(work, org, kind, breaker, tally).await
+        self.submit_prepared(work, org, (kind, queue.currency), breaker, tally).await
     }
 
     async fn submit_prepared(
         &self,
         work: &Work,
         org: &OrgId,
-        kind: MethodKind,
+        rail: (MethodKind, Currency),
         breaker: &mut Breaker,
         tally: &mut Tally,
     ) -> Result<(), EngineError> {
-        while !work.stop.is_cancelled() && !breaker.is_open(org, kind) {
-            match self.plan_prepared(work, org, kind, breaker.due_by, tally).await? {
+        while !work.stop.is_cancelled() && !breaker.is_open(org, rail.0) {
+            match self.plan_prepared(work, org, rail, breaker.due_by, tally).await? {
                 Step::Done => break,
                 Step::Again => {}
                 Step::Send(planned) => self.send_planned(work, &planned, breaker, tally).await?,
@@ -146,7 +129,6 @@ impl Engine {
         breaker: &mut Breaker,
         tally: &mut Tally,
     ) -> Result<(), EngineError> {
-        tally.seen += planned.transfers.len() as u64;
         let sent = self.act(planned).await;
         breaker.hear(&planned.row, &sent);
         tally.merge(self.record(work, planned, &sent).await?).map_err(EngineError::from)
@@ -215,16 +197,16 @@ impl Engine {
         &self,
         work: &Work,
         org: &OrgId,
-        kind: MethodKind,
+        rail: (MethodKind, Currency),
         due_by: DateTime<Utc>,
         tally: &mut Tally,
     ) -> Result<Step, EngineError> {
-        let Some(provider) = self.provider(kind) else { return Ok(Step::Done) };
+        let Some(provider) = self.provider(rail.0) else { return Ok(Step::Done) };
         let (step, dismantled) = self
             .retrying(async || {
                 let now = self.clock.now();
                 let mut tx = self.begin(work).await?;
-                let Some(row) = tx.submission_to_send(org, kind, due_by).await? else {
+                let Some(row) = tx.submission_to_send(org, rail, due_by).await? else {
                     return Ok((Step::Done, Tally::default()));
                 };
                 let members = tx.submission_members(org, &row.submission_id).await?;
@@ -267,7 +249,7 @@ impl Engine {
             row.body_hash = hash;
         }
         let lease_token = self.clock.mint::<BatchId>().to_string();
-        let until = self.store.database_now().await? + self.settings.lease;
+        let until = tx.database_now().await? + self.settings.lease;
         let taken =
             tx.submission_sending(&row.org_id, &row.submission_id, &lease_token, until, now);
         if !taken.await? {
@@ -279,20 +261,20 @@ impl Engine {
 
     /// Second beat: the provider alone. The lease is renewed while the call is under way.
     pub async fn act(&self, planned: &Planned) -> Sent {
-        let send = send_patiently(planned);
-        tokio::pin!(send);
         let heartbeat = self.settings.heartbeat.to_std().unwrap_or(Duration::from_secs(5));
-        loop {
-            tokio::select! {
-                sent = &mut send => return sent,
-                () = tokio::time::sleep(heartbeat) => {
-                    if let Err(error) = self.renew(planned).await {
-                        // Without the lease the record is refused and the look-up decides.
-                        warn!(event = "submission.lease.not_renewed", error = %error,
-                              submission_id = %planned.row.submission_id);
-                    }
+        let signs_of_life = async {
+            loop {
+                tokio::time::sleep(heartbeat).await;
+                if let Err(error) = self.renew(planned).await {
+                    // Without the lease the record is refused and the look-up decides.
+                    warn!(event = "submission.lease.not_renewed", error = %error,
+                          submission_id = %planned.row.submission_id);
                 }
             }
+        };
+        tokio::select! {
+            sent = send_patiently(planned.provider.as_ref(), &planned.outgoing, &planned.body) => sent,
+            () = signs_of_life => unreachable!("they end with the send"),
         }
     }
 
@@ -325,6 +307,7 @@ impl Engine {
             let mut tally = Tally::default();
             if !tx.submission_record(org, id, lease_token, &record, now).await? {
                 tally.note(format!("{} lost its lease; its look-up decides", named(org, row)));
+                tally.seen += transfers.len() as u64;
                 tally.failed += transfers.len() as u64;
                 return Ok(tally);
             }
@@ -347,33 +330,10 @@ impl Engine {
             };
             tx.transfers_follow(org, id, follow, now).await?;
             tx.commit().await?;
-            count(&mut tally, planned, sent)?;
+            count(&mut tally, row, transfers, sent)?;
             Ok(tally)
         })
         .await
-    }
-}
-
-impl Breaker {
-    fn is_open(&self, org: &OrgId, kind: MethodKind) -> bool {
-        self.open.contains(&(org.clone(), kind))
-    }
-
-    fn hear(&mut self, row: &SubmissionRow, sent: &Sent) {
-        let rail = (row.org_id.clone(), row.method_kind);
-        let unknown = self.unknown.entry(rail.clone()).or_default();
-        match sent {
-            Sent::Accepted { .. } | Sent::Refused { .. } => *unknown = 0,
-            Sent::Unknown(_) => {
-                *unknown += 1;
-                if *unknown >= MOST_UNKNOWN {
-                    self.open.insert(rail);
-                }
-            }
-            Sent::NotSent(_) | Sent::Throttled { .. } | Sent::Blocked(_) => {
-                self.open.insert(rail);
-            }
-        }
     }
 }
 
@@ -437,92 +397,4 @@ fn refusal_of_gates(transfers: &[Transfer], failing: &Failing) -> Refusal {
         Some((transfer.reference.clone(), gate_problem(checks)))
     };
     Refusal { items: transfers.iter().filter_map(named).collect(), problem }
-}
-
-/// Sends once, and again only while the provider says "slow down": a 429 took nothing.
-async fn send_patiently(planned: &Planned) -> Sent {
-    let mut pauses = 0;
-    loop {
-        let sent = planned.provider.send(&planned.outgoing, &planned.body).await;
-        match &sent {
-            Sent::Throttled { retry_after: Some(pause), .. }
-                if *pause <= PATIENCE && pauses < MOST_PAUSES =>
-            {
-                pauses += 1;
-                tokio::time::sleep(pause.to_std().unwrap_or_default()).await;
-            }
-            _ => return sent,
-        }
-    }
-}
-
-fn send_record(sent: &Sent, now: DateTime<Utc>) -> SendRecord {
-    let record = |state, problem: Option<&Problem>| SendRecord {
-        state,
-        provider_batch_id: None,
-        problem: problem.map(|problem| (problem.code.clone(), problem.message.clone())),
-        next_attempt_at: None,
-        next_check_at: None,
-    };
-    let prepared = |problem, wait| SendRecord {
-        next_attempt_at: Some(now + wait),
-        ..record(SubmissionState::Prepared, Some(problem))
-    };
-    match sent {
-        Sent::Accepted { provider_batch_id } => SendRecord {
-            provider_batch_id: provider_batch_id.clone(),
-            next_check_at: Some(now),
-            ..record(SubmissionState::Accepted, None)
-        },
-        Sent::Unknown(problem) => SendRecord {
-            next_check_at: Some(now),
-            ..record(SubmissionState::Unknown, Some(problem))
-        },
-        // The next run tries again: how often jobs run is the pause between tries.
-        Sent::NotSent(problem) => prepared(problem, TimeDelta::zero()),
-        Sent::Throttled { retry_after, problem } => {
-            prepared(problem, retry_after.unwrap_or(TimeDelta::minutes(1)))
-        }
-        Sent::Blocked(problem) => prepared(problem, BLOCKED_FOR),
-        Sent::Refused { problem, .. } => record(SubmissionState::Refused, Some(problem)),
-    }
-}
-
-fn count(tally: &mut Tally, planned: &Planned, sent: &Sent) -> Result<(), EngineError> {
-    let (outcome, problem) = match sent {
-        Sent::Accepted { .. } => ("accepted", None),
-        Sent::Unknown(problem) => ("unknown", Some(problem)),
-        Sent::NotSent(problem) => ("not_sent", Some(problem)),
-        Sent::Throttled { problem, .. } => ("throttled", Some(problem)),
-        Sent::Blocked(problem) => ("blocked", Some(problem)),
-        Sent::Refused { problem, .. } => ("refused", Some(problem)),
-    };
-    for transfer in &planned.transfers {
-        tally.outcome(outcome, transfer.amount)?;
-        match problem {
-            None => tally.act(transfer.amount)?,
-            Some(_) => tally.failed += 1,
-        }
-    }
-    if let Some(problem) = problem {
-        let name = named(&planned.row.org_id, &planned.row);
-        tally.note(format!("{name}: {outcome}: {problem}"));
-        warn!(event = "submission.not_accepted", submission_id = %planned.row.submission_id,
-              provider = %planned.row.method_kind, outcome, code = problem.code.as_str(),
-              message = problem.message.as_str());
-    }
-    Ok(())
-}
-
-fn not_configured(tally: &mut Tally, queue: &Queue) -> Result<(), EngineError> {
-    let payouts = u64::try_from(queue.payouts).unwrap_or(0);
-    tally.seen += payouts;
-    let skips = tally.skipped.entry("rail_not_configured".to_owned()).or_default();
-    skips.count += payouts;
-    skips.amount.add(queue.amount())?;
-    tally.note(format!(
-        "{payouts} payouts of org {} wait for {} ({} {}): the rail is not configured, see [providers.{}]",
-        queue.org_id, queue.method_kind, queue.amount(), queue.currency, queue.method_kind
-    ));
-    Ok(())
 }

@@ -254,30 +254,24 @@ impl Runner {
         let stop = stop.child_token();
         let work =
             Work { actor: Actor::job(&job.job_id), run: Some(lease.clone()), stop: stop.clone() };
+        let mut timed_out = false;
         let outcome = {
             let task = self.perform(job, &work, scheduled_for, reach);
-            tokio::pin!(task);
+            let signs_of_life = self.show_signs_of_life(&lease, &stop);
             let timeout = tokio::time::sleep(Duration::from_millis(job.timeout_ms));
-            tokio::pin!(timeout);
-            let heartbeat =
-                self.engine.settings.heartbeat.to_std().unwrap_or(Duration::from_secs(5));
-            let mut timed_out = false;
+            tokio::pin!(task, signs_of_life, timeout);
             loop {
                 tokio::select! {
-                    outcome = &mut task => break (outcome, timed_out),
+                    outcome = &mut task => break outcome,
+                    () = &mut signs_of_life => unreachable!("they end with the run"),
                     () = &mut timeout, if !timed_out => {
                         timed_out = true;
                         stop.cancel();
                     }
-                    () = tokio::time::sleep(heartbeat) => {
-                        if !self.renew(&lease).await {
-                            stop.cancel();
-                        }
-                    }
                 }
             }
         };
-        let end = run_end(job.kind, outcome.0, outcome.1, stop.is_cancelled());
+        let end = run_end(job.kind, outcome, timed_out, stop.is_cancelled());
         self.finish(job, &lease, &end, started).await?;
         let row = self.engine.store.run(&lease.run_id).await?;
         row.ok_or_else(|| StoreError::Gone { what: "run", id: lease.run_id.to_string() }.into())
@@ -306,6 +300,18 @@ impl Runner {
             Task::AuditLedger => audit_ledger::run(engine).await,
             Task::Prune { keep_runs_days, keep_decisions_days } => {
                 prune::run(engine, work, keep_runs_days, keep_decisions_days).await
+            }
+        }
+    }
+
+    /// Renews the lease for as long as it is polled. It goes on beside the run, never instead of
+    /// it: a transaction of the run may hold what the renewal waits for.
+    async fn show_signs_of_life(&self, lease: &RunLease, stop: &CancellationToken) {
+        let heartbeat = self.engine.settings.heartbeat.to_std().unwrap_or(Duration::from_secs(5));
+        loop {
+            tokio::time::sleep(heartbeat).await;
+            if !self.renew(lease).await {
+                stop.cancel();
             }
         }
     }

@@ -49,7 +49,8 @@ const QUEUES: &str = "
 // The method is the pinned one, as it stands now; amounts and periods were settled at request.
 macro_rules! queued {
     ($($tail:literal),+) => { concat!("
-    SELECT q.payout_id, q.amount_minor, q.destination AS pinned_destination,
+    SELECT q.payout_id, q.amount_minor, q.method_kind AS pinned_kind,
+           q.destination AS pinned_destination,
            q.affiliate_id, q.currency, q.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor, m.method_id,
@@ -130,6 +131,7 @@ pub(super) fn read_destination(
 struct QueuedRow {
     payout_id: PayoutId,
     amount_minor: i64,
+    pinned_kind: MethodKind,
     pinned_destination: String,
     #[sqlx(flatten)]
     candidate: CandidateRow,
@@ -163,15 +165,10 @@ pub struct QueuedPayout {
 
 impl QueuedRow {
     fn into_queued(self) -> Result<QueuedPayout, StoreError> {
-        let Self { payout_id, amount_minor, pinned_destination, candidate } = self;
+        let Self { payout_id, amount_minor, pinned_kind, pinned_destination, candidate } = self;
         let amount = Money::new(amount_minor, candidate.currency);
         let candidate = candidate.into_candidate()?;
-        let kind = candidate.method.as_ref().map(|method| method.destination.kind());
-        let destination =
-            kind.map(|kind| read_destination(payout_id.as_str(), kind, &pinned_destination));
-        let Some(destination) = destination.transpose()? else {
-            return Err(StoreError::MethodGone { payout_id: payout_id.to_string() });
-        };
+        let destination = read_destination(payout_id.as_str(), pinned_kind, &pinned_destination)?;
         Ok(QueuedPayout { payout_id, amount, destination, candidate })
     }
 }

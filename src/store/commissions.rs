@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 const COMMISSIONS_WANTED: &str = "
-    WITH wanted(commission_id) AS ({rows})
+    WITH wanted(commission_id) AS MATERIALIZED ({rows})
     SELECT c.commission_id, c.affiliate_id, c.currency, c.order_id, c.order_amount_minor,
            c.amount_minor, c.converted_at
     FROM wanted JOIN commissions c ON c.org_id = $1 AND c.commission_id = wanted.commission_id";
@@ -34,7 +34,7 @@ const WALLETS_DUE: &str = "
         WHERE org_id = $1 AND program_id = $2 AND status = 'held' AND hold_until <= $3
         ORDER BY hold_until LIMIT $4) AS due";
 const COMMISSIONS_RELEASE: &str = "
-    WITH wanted(affiliate_id, currency) AS ({rows})
+    WITH wanted(affiliate_id, currency) AS MATERIALIZED ({rows})
     UPDATE commissions SET status = 'qualified', release_batch = $2, credited_at = $3
     FROM wanted
     WHERE commissions.org_id = $1 AND commissions.status = 'held' AND commissions.hold_until <= $3
@@ -44,7 +44,7 @@ const COMMISSIONS_RELEASE: &str = "
 // How the lines of some payouts move their commissions: $2 times the line is added to what is
 // allocated, $3 times to what is paid. A commission is `paid` when all of it is.
 const COMMISSIONS_ALLOCATE: &str = "
-    WITH asked(payout_id) AS ({rows})
+    WITH asked(payout_id) AS MATERIALIZED ({rows})
     UPDATE commissions
     SET allocated_minor = allocated_minor + $2 * lines.amount,
         paid_minor = paid_minor + $3 * lines.amount,

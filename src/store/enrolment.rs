@@ -18,7 +18,7 @@ const AFFILIATE_EXISTS: &str =
     "SELECT affiliate_id FROM affiliates WHERE org_id = $1 AND affiliate_id = $2";
 
 const PROGRAMS_WANTED: &str = "
-    WITH wanted(program_id) AS ({rows})
+    WITH wanted(program_id) AS MATERIALIZED ({rows})
     SELECT p.program_id, p.title, p.hold_days, p.auto_credit, p.auto_payout,
            pc.currency, pc.min_payout_minor
     FROM wanted
@@ -31,7 +31,7 @@ const PROGRAM_CURRENCY_INSERT: &str = "
     INSERT INTO program_currencies (org_id, program_id, currency, min_payout_minor) {rows}";
 
 const AFFILIATES_WANTED: &str = "
-    WITH wanted(affiliate_id) AS ({rows})
+    WITH wanted(affiliate_id) AS MATERIALIZED ({rows})
     SELECT a.affiliate_id, a.program_id, a.partner_id, a.name, a.email, a.code, a.status,
            m.kind AS method_kind, m.destination, m.status AS method_status
     FROM wanted
@@ -46,7 +46,7 @@ const METHOD_INSERT: &str = "
                                 is_default, created_at) {rows}";
 
 const ENROLMENTS: &str = "
-    WITH wanted(affiliate_id, currency) AS ({rows})
+    WITH wanted(affiliate_id, currency) AS MATERIALIZED ({rows})
     SELECT a.affiliate_id, wanted.currency, a.program_id, p.hold_days,
            CAST(CASE WHEN pc.currency IS NULL THEN 0 ELSE 1 END AS BIGINT) AS currency_enabled
     FROM wanted

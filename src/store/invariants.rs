@@ -67,7 +67,13 @@ pub const INVARIANTS: &[Invariant] = &[
              FROM (SELECT org_id, affiliate_id, currency, COUNT(*) AS entries, MIN(version) AS first, MAX(version) AS last
                    FROM entries GROUP BY org_id, affiliate_id, currency) e
              LEFT JOIN wallets w ON w.org_id = e.org_id AND w.affiliate_id = e.affiliate_id AND w.currency = e.currency
-             WHERE w.version IS NULL OR e.first <> 1 OR e.entries <> e.last OR e.last <> w.version"
+             WHERE w.version IS NULL OR e.first <> 1 OR e.entries <> e.last OR e.last <> w.version
+             UNION ALL
+             SELECT w.org_id, w.affiliate_id || ' ' || w.currency, 'wallet version ' || w.version || ', no entries'
+             FROM wallets w
+             WHERE w.version <> 0 AND NOT EXISTS (
+                SELECT 1 FROM entries e WHERE e.org_id = w.org_id AND e.affiliate_id = w.affiliate_id
+                   AND e.currency = w.currency)"
         ),
     ),
     invariant(

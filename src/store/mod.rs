@@ -1,5 +1,5 @@
 //! The store: the only room that knows SQL. One file per aggregate; each query one text for both
-//! databases; what differs between them is in `dialect.rs`.
+//! databases; what differs between them is in `dialect/`.
 
 mod candidates;
 mod columns;
@@ -12,6 +12,7 @@ mod payouts;
 mod reads;
 mod runs;
 mod submissions;
+mod transfers;
 mod wallets;
 
 use chrono::{DateTime, Utc};
@@ -29,10 +30,8 @@ pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
 };
 pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
-pub use submissions::{
-    CheckRecord, MovedTransfer, NewSubmission, NewTransfer, SendRecord, SubmissionRow, Transfer,
-    TransferNews,
-};
+pub use submissions::{CheckRecord, NewSubmission, SendRecord, SubmissionRow};
+pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
 pub use wallets::WalletMove;
 
 /// The database: pools of connections, shared by clones.
@@ -62,8 +61,6 @@ pub enum StoreError {
     Gone { what: &'static str, id: String },
     #[error("the destination stored with {id} cannot be read")]
     CorruptDestination { id: String, source: crate::domain::DestinationError },
-    #[error("the method of payout {payout_id} is gone from the database")]
-    MethodGone { payout_id: String },
     #[error("{what} changed while it was written: {wanted} rows were to change, {changed} did")]
     Changed { what: &'static str, wanted: u64, changed: u64 },
 }

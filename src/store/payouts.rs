@@ -22,7 +22,7 @@ const EVENT_INSERT: &str = "
 // First credited, first paid; the last line may be a part. A window sums what is open up to and
 // including each commission, so one statement allocates a whole batch of payouts.
 const LINES_INSERT: &str = "
-    WITH asked(payout_id, affiliate_id, currency, amount) AS ({rows})
+    WITH asked(payout_id, affiliate_id, currency, amount) AS MATERIALIZED ({rows})
     INSERT INTO payout_lines (org_id, payout_id, line_no, commission_id, amount_minor)
     SELECT $1, queue.payout_id, queue.line_no, queue.commission_id,
            CASE WHEN queue.upto <= queue.amount THEN queue.open
@@ -39,14 +39,16 @@ const LINES_INSERT: &str = "
                           ROWS UNBOUNDED PRECEDING)) AS queue
     WHERE queue.upto - queue.open < queue.amount";
 const LINES_UNEQUAL: &str = "
-    WITH asked(payout_id, amount) AS ({rows})
+    WITH asked(payout_id, amount) AS MATERIALIZED ({rows})
     SELECT asked.payout_id FROM asked
     LEFT JOIN payout_lines l ON l.org_id = $1 AND l.payout_id = asked.payout_id
     GROUP BY asked.payout_id, asked.amount
     HAVING COALESCE(SUM(l.amount_minor), 0) <> asked.amount";
 
+const RETRIED_AS: &str = "SELECT payout_id FROM payouts WHERE org_id = $1 AND retry_of = $2";
+
 const PAYOUTS_MOVE: &str = "
-    WITH moved(payout_id, code, message) AS ({rows})
+    WITH moved(payout_id, code, message) AS MATERIALIZED ({rows})
     UPDATE payouts
     SET status = $2, version = version + 1, updated_at = $3, failure_code = moved.code,
         failure_message = moved.message
@@ -130,10 +132,21 @@ impl Tx {
         };
         sql(PAYOUT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
         let row = |p: &NewPayout| {
-            event_row(org, &p.payout_id, 1, PayoutStatus::Pending, actor, "requested", now)
+            event_row(org, (&p.payout_id, 1), PayoutStatus::Pending, actor, "requested", now)
         };
         sql(EVENT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
         Ok(())
+    }
+
+    /// The payout that took the place of `payout`, if there is one. Asked with the wallet locked,
+    /// so that of two retries at once the second sees the first.
+    pub async fn retried_as(
+        &mut self,
+        org: &OrgId,
+        payout: &PayoutId,
+    ) -> Result<Option<PayoutId>, StoreError> {
+        let row: Option<(PayoutId,)> = sql(RETRIED_AS).bind(org).bind(payout).maybe(self).await?;
+        Ok(row.map(|(payout_id,)| payout_id))
     }
 
     /// Gives payouts their lines, first credited first. At most one payout of a wallet at a time.
@@ -195,7 +208,7 @@ impl Tx {
             moves.iter().map(|m| (&m.payout_id, m.reason.as_str())).collect();
         let row = |p: &MovedPayout| {
             let reason = reasons.get(&p.payout_id).copied().unwrap_or_default();
-            event_row(org, &p.payout_id, p.version, to, actor, reason, now)
+            event_row(org, (&p.payout_id, p.version), to, actor, reason, now)
         };
         let rows: Vec<_> = moved.iter().map(row).collect();
         sql(EVENT_INSERT).run_with(self, &rows).await?;
@@ -205,8 +218,7 @@ impl Tx {
 
 fn event_row(
     org: &OrgId,
-    payout: &PayoutId,
-    version: i64,
+    (payout, version): (&PayoutId, i64),
     status: PayoutStatus,
     actor: &Actor,
     reason: &str,

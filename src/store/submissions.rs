@@ -1,24 +1,18 @@
-//! Submissions and their transfers: what was sent, under which reference, and what came of it.
+//! Submissions: what was sent in one call, under which reference, and what came of it.
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::candidates::read_destination;
 use super::dialect::{Value, sql};
-use super::{Store, StoreError, Tx};
+use super::{NewTransfer, Store, StoreError, Tx};
 use crate::domain::{
-    AffiliateId, Currency, Destination, MethodKind, Money, OrgId, PayoutId, Reference,
-    SubmissionId, SubmissionState, TransferId, TransferState,
+    Currency, MethodKind, OrgId, Reference, SubmissionId, SubmissionState, TransferState,
 };
 
 const SUBMISSION_INSERT: &str = "
     INSERT INTO submissions (org_id, submission_id, method_kind, currency, reference, state,
                              body_hash, sends, checks, next_attempt_at, created_at, updated_at)
     VALUES ($1, $2, $3, $4, $5, 'prepared', $6, 0, 0, $7, $7, $7)";
-const TRANSFER_INSERT: &str = "
-    INSERT INTO transfers (org_id, transfer_id, submission_id, position, payout_id, affiliate_id,
-                           currency, amount_minor, reference, state, created_at, updated_at)
-    {rows}";
 
 macro_rules! submissions {
     ($($tail:literal),+) => { concat!("
@@ -27,8 +21,8 @@ macro_rules! submissions {
     FROM submissions s ", $($tail),+) };
 }
 const SUBMISSION_TO_SEND: &str = submissions!(
-    "WHERE s.org_id = $1 AND s.method_kind = $2 AND s.state = 'prepared'
-       AND s.next_attempt_at <= $3
+    "WHERE s.org_id = $1 AND s.method_kind = $2 AND s.currency = $3 AND s.state = 'prepared'
+       AND s.next_attempt_at <= $4
      ORDER BY s.next_attempt_at, s.submission_id LIMIT 1 {lock-free:s}"
 );
 const SUBMISSIONS_DUE: &str = submissions!(
@@ -46,18 +40,12 @@ const SUBMISSION_REHASH: &str = "
 const SUBMISSION_REFUSE: &str = "
     UPDATE submissions SET state = 'refused', next_attempt_at = NULL, updated_at = $3
     WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared'";
-const ORGS_TO_SEND: &str = "
-    SELECT DISTINCT org_id, method_kind FROM submissions
-    WHERE state = 'prepared' AND next_attempt_at <= $1 ORDER BY org_id, method_kind";
+const QUEUES_PREPARED: &str = "
+    SELECT DISTINCT org_id, method_kind, currency FROM submissions
+    WHERE state = 'prepared' AND next_attempt_at <= $1 ORDER BY org_id, method_kind, currency";
 const ORGS_TO_CHECK: &str = "
     SELECT DISTINCT org_id FROM submissions
     WHERE next_check_at IS NOT NULL AND next_check_at <= $1 ORDER BY org_id";
-
-const TRANSFERS_OF: &str = "
-    SELECT t.transfer_id, t.payout_id, t.affiliate_id, t.currency, t.amount_minor, t.reference,
-           t.state, t.provider_id, t.settled_at, p.method_kind, p.destination
-    FROM transfers t JOIN payouts p ON p.org_id = t.org_id AND p.payout_id = t.payout_id
-    WHERE t.org_id = $1 AND t.submission_id = $2 ORDER BY t.position";
 
 const SUBMISSION_SENDING: &str = "
     UPDATE submissions
@@ -82,13 +70,13 @@ const SUBMISSION_CHECKED: &str = "
         problem_message = $6, next_check_at = $7, checks = checks + $8, updated_at = $9
     WHERE org_id = $1 AND submission_id = $2 AND state IN ('unknown', 'accepted', 'review')";
 const SUBMISSIONS_CHECK_LATER: &str = "
-    WITH claimed(submission_id) AS ({rows})
+    WITH claimed(submission_id) AS MATERIALIZED ({rows})
     UPDATE submissions SET next_check_at = $2
     FROM claimed
     WHERE submissions.org_id = $1 AND submissions.submission_id = claimed.submission_id";
 const LEASES_EXPIRED: &str = "
     SELECT s.org_id, s.submission_id FROM submissions s
-    WHERE s.state = 'sending' AND s.lease_until < $1 ORDER BY s.org_id, s.submission_id";
+    WHERE s.state = 'sending' AND s.lease_until < $1 ORDER BY s.org_id, s.lease_until";
 const LEASE_LAST: &str = "SELECT MAX(lease_until) FROM submissions WHERE state = 'sending'";
 // A lease that ran out while sending: nobody knows whether the bytes left, so it is `unknown`.
 const SUBMISSION_EXPIRE: &str = "
@@ -98,29 +86,6 @@ const SUBMISSION_EXPIRE: &str = "
         problem_message = 'the process that sent it stopped before it recorded an answer',
         updated_at = $4
     WHERE org_id = $1 AND submission_id = $2 AND state = 'sending' AND lease_until < $3";
-
-const TRANSFERS_FOLLOW: &str = "
-    UPDATE transfers SET state = $3, updated_at = $4
-    WHERE org_id = $1 AND submission_id = $2 AND state IN ($5, $6, $7, $8)";
-const TRANSFERS_MOVE: &str = "
-    WITH moved(transfer_id, provider_id, provider_status, code, message) AS ({rows})
-    UPDATE transfers
-    SET state = $2, provider_id = COALESCE(moved.provider_id, transfers.provider_id),
-        provider_status = moved.provider_status, problem_code = moved.code,
-        problem_message = moved.message, updated_at = $3,
-        settled_at = CASE WHEN $2 = 'settled' THEN $3 ELSE transfers.settled_at END
-    FROM moved
-    WHERE transfers.org_id = $1 AND transfers.transfer_id = moved.transfer_id
-      AND transfers.state IN ($4, $5, $6, $7)
-    RETURNING transfers.transfer_id, transfers.payout_id, transfers.affiliate_id,
-              transfers.currency, transfers.amount_minor";
-const TRANSFERS_NOTE: &str = "
-    WITH seen(transfer_id, provider_id, provider_status, code, message) AS ({rows})
-    UPDATE transfers
-    SET provider_id = COALESCE(seen.provider_id, transfers.provider_id),
-        provider_status = seen.provider_status, problem_code = seen.code,
-        problem_message = seen.message, updated_at = $2
-    FROM seen WHERE transfers.org_id = $1 AND transfers.transfer_id = seen.transfer_id";
 
 /// A submission as it stands, without its transfers.
 #[derive(Debug, Clone, FromRow)]
@@ -153,66 +118,6 @@ pub struct NewSubmission {
     pub transfers: Vec<NewTransfer>,
 }
 
-/// A transfer to be inserted, `prepared`.
-#[derive(Debug, Clone)]
-pub struct NewTransfer {
-    pub transfer_id: TransferId,
-    pub payout_id: PayoutId,
-    pub affiliate_id: AffiliateId,
-    pub amount: Money,
-    pub reference: Reference,
-    pub destination: Destination,
-}
-
-#[derive(Debug, FromRow)]
-struct TransferRow {
-    transfer_id: TransferId,
-    payout_id: PayoutId,
-    affiliate_id: AffiliateId,
-    currency: Currency,
-    amount_minor: i64,
-    reference: Reference,
-    state: TransferState,
-    provider_id: Option<String>,
-    settled_at: Option<DateTime<Utc>>,
-    method_kind: MethodKind,
-    destination: String,
-}
-
-/// A transfer as it stands, with its payout's pinned destination.
-#[derive(Debug, Clone)]
-pub struct Transfer {
-    pub transfer_id: TransferId,
-    pub payout_id: PayoutId,
-    pub affiliate_id: AffiliateId,
-    pub amount: Money,
-    pub reference: Reference,
-    pub state: TransferState,
-    pub provider_id: Option<String>,
-    pub settled_at: Option<DateTime<Utc>>,
-    pub destination: Destination,
-}
-
-/// What was learned about a transfer.
-#[derive(Debug, Clone)]
-pub struct TransferNews {
-    pub transfer_id: TransferId,
-    pub provider_id: Option<String>,
-    pub provider_status: Option<String>,
-    pub code: Option<String>,
-    pub message: Option<String>,
-}
-
-/// A transfer whose state changed just now.
-#[derive(Debug, Clone, FromRow)]
-pub struct MovedTransfer {
-    pub transfer_id: TransferId,
-    pub payout_id: PayoutId,
-    pub affiliate_id: AffiliateId,
-    pub currency: Currency,
-    pub amount_minor: i64,
-}
-
 /// What came of a send, to be written by whoever holds the lease.
 #[derive(Debug, Clone)]
 pub struct SendRecord {
@@ -238,23 +143,16 @@ fn split(problem: &Option<(String, String)>) -> (Option<&str>, Option<&str>) {
     problem.as_ref().map(|(code, message)| (code.as_str(), message.as_str())).unzip()
 }
 
-/// The states that may become `to`, padded to the width of the statements.
-fn states_before(to: TransferState) -> [TransferState; 4] {
-    let from: Vec<_> =
-        TransferState::ALL.iter().copied().filter(|from| from.may_become(to)).collect();
-    std::array::from_fn(|i| from[i.min(from.len() - 1)])
-}
-
 impl Store {
-    /// The (org, rail) pairs that have a prepared submission to send by `now`.
+    /// The orgs, rails and currencies that have a prepared submission to send by `now`.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn orgs_to_send(
+    pub async fn queues_prepared(
         &self,
         now: DateTime<Utc>,
-    ) -> Result<Vec<(OrgId, MethodKind)>, StoreError> {
-        sql(ORGS_TO_SEND).bind(now).read_all(&self.pools).await
+    ) -> Result<Vec<(OrgId, MethodKind, Currency)>, StoreError> {
+        sql(QUEUES_PREPARED).bind(now).read_all(&self.pools).await
     }
 
     /// The orgs that have a submission to check by `now`.
@@ -302,26 +200,7 @@ impl Tx {
         let insert = insert.bind(&submission.method_kind).bind(&submission.currency);
         let insert = insert.bind(&submission.reference).bind(submission.body_hash.as_str());
         insert.bind(now).run(self).await?;
-        let row = |(position, t): (usize, &NewTransfer)| {
-            let position = i64::try_from(position).expect("a submission has few transfers");
-            vec![
-                org.into(),
-                (&t.transfer_id).into(),
-                (&submission.submission_id).into(),
-                position.into(),
-                (&t.payout_id).into(),
-                (&t.affiliate_id).into(),
-                (&t.amount.currency).into(),
-                t.amount.minor.into(),
-                (&t.reference).into(),
-                (&TransferState::Prepared).into(),
-                now.into(),
-                now.into(),
-            ]
-        };
-        let rows: Vec<Vec<Value>> = submission.transfers.iter().enumerate().map(row).collect();
-        sql(TRANSFER_INSERT).run_with(self, &rows).await?;
-        Ok(())
+        self.transfers_insert(org, submission, now).await
     }
 
     /// One submission, just inserted or locked by this transaction.
@@ -359,14 +238,15 @@ impl Tx {
         Ok(())
     }
 
-    /// The next prepared submission of a rail that no other worker has in hand, locked.
+    /// The next prepared submission of a rail and currency that no other worker has in hand, locked.
     pub async fn submission_to_send(
         &mut self,
         org: &OrgId,
-        kind: MethodKind,
+        (kind, currency): (MethodKind, Currency),
         now: DateTime<Utc>,
     ) -> Result<Option<SubmissionRow>, StoreError> {
-        sql(SUBMISSION_TO_SEND).bind(org).bind(&kind).bind(now).maybe(self).await
+        let query = sql(SUBMISSION_TO_SEND).bind(org).bind(&kind).bind(&currency);
+        query.bind(now).maybe(self).await
     }
 
     /// The submissions to check by `now` that no other worker has in hand, locked.
@@ -387,31 +267,6 @@ impl Tx {
         limit: i64,
     ) -> Result<Vec<SubmissionRow>, StoreError> {
         sql(SUBMISSIONS_OPEN).bind(org).bind(after).bind(limit).all(self).await
-    }
-
-    /// The transfers of a submission, in the order of its body.
-    pub async fn transfers_of(
-        &mut self,
-        org: &OrgId,
-        submission: &SubmissionId,
-    ) -> Result<Vec<Transfer>, StoreError> {
-        let rows: Vec<TransferRow> = sql(TRANSFERS_OF).bind(org).bind(submission).all(self).await?;
-        let read = |row: TransferRow| {
-            let destination =
-                read_destination(row.payout_id.as_str(), row.method_kind, &row.destination)?;
-            Ok(Transfer {
-                transfer_id: row.transfer_id,
-                payout_id: row.payout_id,
-                affiliate_id: row.affiliate_id,
-                amount: Money::new(row.amount_minor, row.currency),
-                reference: row.reference,
-                state: row.state,
-                provider_id: row.provider_id,
-                settled_at: row.settled_at,
-                destination,
-            })
-        };
-        rows.into_iter().map(read).collect()
     }
 
     /// Takes a prepared submission in hand: from now on its bytes may have left.
@@ -502,53 +357,4 @@ impl Tx {
         }
         Ok(expired)
     }
-
-    /// Moves all of a submission's transfers that may become `to`.
-    pub async fn transfers_follow(
-        &mut self,
-        org: &OrgId,
-        submission: &SubmissionId,
-        to: TransferState,
-        now: DateTime<Utc>,
-    ) -> Result<u64, StoreError> {
-        let update = sql(TRANSFERS_FOLLOW).bind(org).bind(submission).bind(&to).bind(now);
-        states_before(to).iter().fold(update, |update, from| update.bind(from)).run(self).await
-    }
-
-    /// Moves single transfers to `to`, those of them that may become it, with what was learned.
-    pub async fn transfers_move(
-        &mut self,
-        org: &OrgId,
-        to: TransferState,
-        news: &[TransferNews],
-        now: DateTime<Utc>,
-    ) -> Result<Vec<MovedTransfer>, StoreError> {
-        let update = sql(TRANSFERS_MOVE).bind(org).bind(&to).bind(now);
-        let update = states_before(to).iter().fold(update, |update, from| update.bind(from));
-        update.all_with(self, &news_rows(news)).await
-    }
-
-    /// Notes what was learned about transfers without moving them.
-    pub async fn transfers_note(
-        &mut self,
-        org: &OrgId,
-        news: &[TransferNews],
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        sql(TRANSFERS_NOTE).bind(org).bind(now).run_with(self, &news_rows(news)).await?;
-        Ok(())
-    }
-}
-
-fn news_rows(news: &[TransferNews]) -> Vec<Vec<Value>> {
-    let row = |n: &TransferNews| {
-        vec![
-            (&n.transfer_id).into(),
-            n.provider_id.clone().into(),
-            n.provider_status.clone().into(),
-            n.code.clone().into(),
-            n.message.clone().into(),
-        ]
-    };
-    news.iter().map(row).collect()
 }

@@ -18,7 +18,7 @@ const WALLET_INSERT: &str = "
 // In one global order, so that two batches that share wallets wait for one another and never
 // deadlock.
 const WALLETS_LOCK: &str = "
-    WITH wanted(affiliate_id, currency) AS ({rows})
+    WITH wanted(affiliate_id, currency) AS MATERIALIZED ({rows})
     SELECT w.affiliate_id, w.currency, w.held_minor, w.available_minor, w.in_flight_minor,
            w.paid_minor, w.version
     FROM wallets w
@@ -34,7 +34,7 @@ const ENTRY_INSERT: &str = "
 // Fenced by the version that was read: a wallet that has moved since is left alone, and noticed.
 const WALLETS_MOVE: &str = "
     WITH moved(affiliate_id, currency, held, available, in_flight, paid, version, was)
-      AS ({rows})
+      AS MATERIALIZED ({rows})
     UPDATE wallets
     SET held_minor = moved.held, available_minor = moved.available,
         in_flight_minor = moved.in_flight, paid_minor = moved.paid, version = moved.version,

@@ -21,6 +21,9 @@ use super::StoreError;
 pub(super) use statement::sql;
 pub(super) use value::Value;
 
+const SQLITE_NOW: &str = "SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')";
+const POSTGRES_NOW: &str = "SELECT date_trunc('milliseconds', clock_timestamp())";
+
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -126,8 +129,8 @@ impl Pools {
     /// The database's own clock: leases are measured by it, whatever the replicas' clocks say.
     pub async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
         let text = match self {
-            Self::Sqlite { .. } => "SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')",
-            Self::Postgres(_) => "SELECT date_trunc('milliseconds', clock_timestamp())",
+            Self::Sqlite { .. } => SQLITE_NOW,
+            Self::Postgres(_) => POSTGRES_NOW,
         };
         let (now,): (DateTime<Utc>,) = sql(text).read_one(self).await?;
         Ok(now)
@@ -163,6 +166,17 @@ impl Pools {
 }
 
 impl Tx {
+    /// The database's own clock, asked on this transaction's connection: a second one may not
+    /// come free while this one is held.
+    pub async fn database_now(&mut self) -> Result<DateTime<Utc>, StoreError> {
+        let text = match self.0 {
+            Session::Sqlite(_) => SQLITE_NOW,
+            Session::Postgres(_) => POSTGRES_NOW,
+        };
+        let row: Option<(DateTime<Utc>,)> = sql(text).maybe(self).await?;
+        row.map(|(now,)| now).ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+    }
+
     /// Makes all of it durable, or none.
     pub async fn commit(self) -> Result<(), StoreError> {
         match self.0 {

@@ -1,4 +1,7 @@
 //! Statements: one text, bound and run on either database.
+//!
+//! A list of rows that is joined stands in a CTE that says MATERIALIZED: without the word SQLite
+//! folds the list into the join and reads all of it again for every row of the table.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::database::HasStatementCache;

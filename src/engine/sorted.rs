@@ -1,0 +1,91 @@
+//! A provider's reports, sorted by what they do to our transfers: pure, nothing is written here.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::{Money, TransferState};
+use crate::providers::{ItemReport, Standing};
+use crate::store::{Transfer, TransferNews};
+
+/// Whether the provider's answer about a transfer is still awaited.
+pub(super) fn is_open(transfer: &Transfer) -> bool {
+    matches!(
+        transfer.state,
+        TransferState::Accepted | TransferState::Unknown | TransferState::Sending
+    )
+}
+
+/// A provider's reports, sorted by what they do to our transfers.
+#[derive(Default)]
+pub(super) struct Sorted {
+    pub settled: Vec<TransferNews>,
+    pub rejected: Vec<TransferNews>,
+    pub returned: Vec<TransferNews>,
+    /// News of transfers that stay where they are.
+    pub open: Vec<TransferNews>,
+    pub still_open: Vec<Money>,
+    pub open_before: u64,
+    pub last_settled: Option<DateTime<Utc>>,
+    pub notes: Vec<String>,
+}
+
+impl Sorted {
+    /// Sorts `reports` by the transfers that they are about.
+    pub fn new(transfers: &[Transfer], reports: &[ItemReport]) -> Self {
+        let by_reference: std::collections::HashMap<_, _> =
+            reports.iter().map(|report| (&report.reference, report)).collect();
+        let mut sorted = Self::default();
+        for transfer in transfers {
+            sorted.last_settled = sorted.last_settled.max(transfer.settled_at);
+            sorted.open_before += u64::from(is_open(transfer));
+            match by_reference.get(&transfer.reference) {
+                Some(report) => sorted.sort(transfer, report),
+                None if is_open(transfer) => sorted.still_open.push(transfer.amount),
+                None => {}
+            }
+        }
+        sorted
+    }
+
+    fn sort(&mut self, transfer: &Transfer, report: &ItemReport) {
+        let news = news(transfer, report);
+        let differs = report.amount.filter(|amount| *amount != transfer.amount);
+        match (report.standing, transfer.state) {
+            (_, TransferState::Rejected | TransferState::Returned) => {}
+            (Standing::Settled, TransferState::Settled)
+            | (Standing::Open, TransferState::Settled) => {}
+            (Standing::Settled, _) if let Some(amount) = differs => {
+                // Never settled on another amount than was asked: a person has to look.
+                let words = format!(
+                    "transfer {} is {} {}, the provider says {amount}: look it up by hand",
+                    transfer.transfer_id, transfer.amount, transfer.amount.currency
+                );
+                self.notes.push(words.clone());
+                let (code, message) = (Some("amount_mismatch".to_owned()), Some(words));
+                self.open.push(TransferNews { code, message, ..news });
+                self.still_open.push(transfer.amount);
+            }
+            (Standing::Settled, _) => self.settled.push(news),
+            // What came back after it had arrived, whatever the provider calls it.
+            (Standing::Rejected | Standing::Returned, TransferState::Settled) => {
+                self.returned.push(news);
+            }
+            (Standing::Rejected | Standing::Returned, _) => self.rejected.push(news),
+            (Standing::Open, _) => {
+                self.open.push(news);
+                self.still_open.push(transfer.amount);
+            }
+        }
+    }
+}
+
+fn news(transfer: &Transfer, report: &ItemReport) -> TransferNews {
+    let (code, message) = report.problem.clone().map(|p| (p.code, p.message)).unzip();
+    let gone = matches!(report.standing, Standing::Rejected | Standing::Returned);
+    TransferNews {
+        transfer_id: transfer.transfer_id.clone(),
+        provider_id: report.provider_id.clone(),
+        provider_status: Some(report.provider_status.clone()),
+        code: code.or_else(|| gone.then(|| report.provider_status.clone())),
+        message,
+    }
+}

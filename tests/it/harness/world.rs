@@ -1,0 +1,194 @@
+//! The people of a story: programs, affiliates, commissions, and what became of them.
+
+use payoutd::domain::{
+    AffiliateStatus, Destination, MethodKind, MethodStatus, Money, NewAffiliate, NewCommission,
+    NewMethod, NewProgram, PayoutId, WalletKey,
+};
+use payoutd::engine::{EngineError, PersonRequest, Verdict};
+use payoutd::store::{PayoutFilter, PayoutRow};
+use serde_json::json;
+use sqlx::FromRow;
+
+use super::Harness;
+
+/// A wallet's four stored buckets, in minor units.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Wallet {
+    pub held: i64,
+    pub available: i64,
+    pub in_flight: i64,
+    pub paid: i64,
+}
+
+/// What a commission stands at.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Commission {
+    pub status: String,
+    pub allocated: i64,
+    pub paid: i64,
+}
+
+/// An amount of US cents.
+pub fn usd(minor: i64) -> Money {
+    Money::new(minor, "USD".parse().expect("a currency"))
+}
+
+/// A program without a hold that pays from 10.00 USD by itself.
+pub fn program(id: &str) -> NewProgram {
+    NewProgram {
+        program_id: id.parse().expect("an id"),
+        title: id.to_owned(),
+        min_payout: usd(1_000),
+        hold_days: 0,
+        auto_credit: true,
+        auto_payout: true,
+    }
+}
+
+/// An active affiliate of a program with a verified PayPal address.
+pub fn affiliate(id: &str, program: &str) -> NewAffiliate {
+    let email = format!("{id}@example.com");
+    let destination =
+        Destination::parse(MethodKind::Paypal, &json!({ "email": email }).to_string());
+    NewAffiliate {
+        affiliate_id: id.parse().expect("an id"),
+        program_id: program.parse().expect("an id"),
+        partner_id: format!("partner-{id}").parse().expect("an id"),
+        name: id.to_owned(),
+        email,
+        code: id.to_uppercase(),
+        status: AffiliateStatus::Active,
+        method: Some(NewMethod {
+            destination: destination.expect("an address"),
+            status: MethodStatus::Verified,
+        }),
+    }
+}
+
+impl Harness {
+    /// Enrols a program and active, payable affiliates of it.
+    pub async fn enrol(&self, program: NewProgram, affiliates: &[&str]) {
+        let id = program.program_id.to_string();
+        self.enrol_program(program).await;
+        let affiliates: Vec<_> = affiliates.iter().map(|name| affiliate(name, &id)).collect();
+        self.enrol_affiliates(&affiliates).await;
+    }
+
+    pub async fn enrol_program(&self, program: NewProgram) {
+        let verdicts = self.engine.enrol_programs(&self.work(), &self.org, &[program]).await;
+        assert_eq!(verdicts.expect("an enrolment"), [Verdict::New]);
+    }
+
+    pub async fn enrol_affiliates(&self, affiliates: &[NewAffiliate]) {
+        let verdicts = self.engine.enrol_affiliates(&self.work(), &self.org, affiliates).await;
+        let verdicts = verdicts.expect("an enrolment");
+        assert!(verdicts.iter().all(|verdict| *verdict == Verdict::New), "{verdicts:?}");
+    }
+
+    /// Brings commissions in, one batch; their verdicts.
+    pub async fn accrue(&self, commissions: &[NewCommission]) -> Vec<Verdict> {
+        let verdicts = self.engine.accrue(&self.work(), &self.org, commissions).await;
+        verdicts.expect("an accrual")
+    }
+
+    /// New commissions of now, in US cents; `order` starts their ids.
+    pub async fn earn(&self, affiliate: &str, order: &str, amounts: &[i64]) {
+        let commissions: Vec<_> = amounts
+            .iter()
+            .enumerate()
+            .map(|(i, amount)| self.commission(&format!("{order}-{i}"), affiliate, *amount))
+            .collect();
+        let verdicts = self.accrue(&commissions).await;
+        assert!(verdicts.iter().all(|verdict| *verdict == Verdict::New), "{verdicts:?}");
+    }
+
+    /// A commission of now, in US cents.
+    pub fn commission(&self, id: &str, affiliate: &str, minor: i64) -> NewCommission {
+        commission(id, affiliate, usd(minor), self.clock.now())
+    }
+
+    /// Asks a payout for a person.
+    pub async fn ask(&self, affiliate: &str, amount_minor: i64) -> Result<PayoutId, EngineError> {
+        let request =
+            PersonRequest { wallet: self.wallet_key(affiliate), amount_minor, retry_of: None };
+        self.engine.request(&self.work(), &self.org, &request).await
+    }
+
+    pub fn wallet_key(&self, affiliate: &str) -> WalletKey {
+        WalletKey { affiliate_id: affiliate.parse().expect("an id"), currency: usd(0).currency }
+    }
+
+    /// An affiliate's wallet in US dollars.
+    pub async fn wallet(&self, affiliate: &str) -> Wallet {
+        let text = format!(
+            "SELECT held_minor AS held, available_minor AS available, in_flight_minor AS in_flight,
+                    paid_minor AS paid
+             FROM wallets WHERE affiliate_id = '{affiliate}' AND currency = 'USD'"
+        );
+        let mut rows: Vec<Wallet> = self.database.rows(&text).await;
+        rows.pop().expect("a wallet")
+    }
+
+    pub async fn commission_of(&self, id: &str) -> Commission {
+        let text = format!(
+            "SELECT status, allocated_minor AS allocated, paid_minor AS paid
+             FROM commissions WHERE commission_id = '{id}'"
+        );
+        let mut rows: Vec<Commission> = self.database.rows(&text).await;
+        rows.pop().expect("a commission")
+    }
+
+    /// How many rows a query counts.
+    pub async fn count(&self, from: &str) -> i64 {
+        let rows: Vec<(i64,)> = self.database.rows(&format!("SELECT COUNT(*) FROM {from}")).await;
+        rows[0].0
+    }
+
+    /// Every payout, oldest first.
+    pub async fn payouts(&self) -> Vec<PayoutRow> {
+        let filter = PayoutFilter { limit: 10_000, ..PayoutFilter::default() };
+        self.store.payouts(&self.org, &filter).await.expect("payouts")
+    }
+
+    /// Each affiliate with a payout and its status, by affiliate.
+    pub async fn outcomes(&self) -> Vec<(String, &'static str)> {
+        let outcome = |row: &PayoutRow| (row.affiliate_id.to_string(), row.status.as_str());
+        let mut outcomes: Vec<_> = self.payouts().await.iter().map(outcome).collect();
+        outcomes.sort();
+        outcomes
+    }
+
+    /// A payout as it stands.
+    pub async fn payout(&self, id: &PayoutId) -> PayoutRow {
+        self.store.payout(&self.org, id).await.expect("a read").expect("a payout")
+    }
+
+    /// The references of a payout's attempts, oldest first.
+    pub async fn references(&self, payout: &PayoutId) -> Vec<String> {
+        let attempts = self.store.attempts(&self.org, payout).await.expect("attempts");
+        attempts.iter().map(|attempt| attempt.reference.to_string()).collect()
+    }
+
+    /// Changes something behind the store's back that no door changes yet.
+    pub async fn change(&self, statement: &str) {
+        let changed = self.database.execute(statement).await;
+        assert_ne!(changed.expect("a change"), 0, "{statement} changed nothing");
+    }
+}
+
+/// A commission of an order of ten times its amount.
+pub fn commission(
+    id: &str,
+    affiliate: &str,
+    amount: Money,
+    converted_at: chrono::DateTime<chrono::Utc>,
+) -> NewCommission {
+    NewCommission {
+        commission_id: id.parse().expect("an id"),
+        affiliate_id: affiliate.parse().expect("an id"),
+        order_id: format!("order-of-{id}"),
+        order_amount: Money::new(amount.minor * 10, amount.currency),
+        amount,
+        converted_at,
+    }
+}

@@ -1,0 +1,23 @@
+//! Every story that needs a database, on SQLite and on PostgreSQL alike.
+//!
+//! `on_both!` tells each story twice. The harness it hands over has real databases, the real
+//! PayPal rail, and a sandbox on loopback whose books are held against ours at the end.
+
+#[macro_use]
+mod harness;
+#[expect(dead_code, reason = "shared with the tests of the rail, which use all of it")]
+#[path = "../loopback/mod.rs"]
+mod loopback;
+
+mod accrual;
+mod audit;
+mod crash;
+mod guards;
+mod reads;
+mod reconcile;
+mod release;
+mod request;
+mod runs;
+mod schema;
+mod submit;
+mod worlds;
