@@ -21,7 +21,8 @@ fn main() -> ExitCode {
             exit_code_of(&error)
         }
     };
-    // Runs that outlived the daemon's drain time are not waited for a second time.
-    runtime.shutdown_background();
+    // Runs that outlived the daemon's drain time end with the process, as they are: to end the
+    // runtime before would wait for them, or take their timers away from under them.
+    std::mem::forget(runtime);
     exit.into()
 }
