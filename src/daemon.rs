@@ -45,9 +45,8 @@ pub fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Runs every enabled schedule until `stop`, then waits up to `drain` for what is in hand;
-/// whether all of it was finished. If not, the caller ends the process and leaves the rest as it
-/// is: it is found by its lease.
+/// Runs every enabled schedule until `stop`, then waits up to `drain` for what is in hand; whether
+/// all of it was finished.
 ///
 /// # Errors
 /// The metronome cannot be started.

@@ -73,6 +73,8 @@ CREATE TABLE submissions (
     next_attempt_at    TIMESTAMPTZ,
     next_check_at      TIMESTAMPTZ,
     checks             BIGINT      NOT NULL,
+    refusals           BIGINT      NOT NULL,
+    refused_since      TIMESTAMPTZ,
     problem_code       TEXT,
     problem_message    TEXT,
     created_at         TIMESTAMPTZ NOT NULL,

@@ -73,6 +73,8 @@ CREATE TABLE submissions (
     next_attempt_at    TEXT,
     next_check_at      TEXT,
     checks             INTEGER     NOT NULL,
+    refusals           INTEGER     NOT NULL,
+    refused_since      TEXT,
     problem_code       TEXT,
     problem_message    TEXT,
     created_at         TEXT        NOT NULL,

@@ -7,7 +7,7 @@ use super::exit::UsageError;
 use super::output::{Output, money, table, time};
 use super::{App, Exit};
 use crate::config::Config;
-use crate::domain::{AffiliateId, GateCheck, Money};
+use crate::domain::{AffiliateId, GateCheck, Money, OrgId};
 use crate::engine::{Explanation, WalletExplanation};
 use crate::jobs::{Definition, Task};
 use crate::store::DecisionRow;
@@ -37,28 +37,28 @@ pub async fn run(
     if !app.engine.store.affiliate_exists(&org, &id).await? {
         return Err(UsageError(format!("there is no affiliate {id} in org {org}")).into());
     }
-    let payer = payer(&app);
+    let payer = payer(&app, &org);
     let now = app.engine.clock.now();
     let period =
         payer.map(|(job, period)| period.key(now, job.schedule.zone())).unwrap_or_default();
     let explanation = app.engine.explain(&org, &id, &period).await?;
     if output.json {
-        output.json(&value(&app, &explanation, payer.map(|(job, _)| job)))?;
+        output.json(&value(&app, &explanation, payer.map(|(job, _)| job))?)?;
     } else {
         print(&app, output, &explanation, payer.map(|(job, _)| job))?;
     }
     Ok(Exit::Done)
 }
 
-/// The job that pays automatically.
-fn payer(app: &App) -> Option<(&Definition, crate::jobs::Period)> {
+/// The job that pays the org's affiliates automatically.
+fn payer<'a>(app: &'a App, org: &OrgId) -> Option<(&'a Definition, crate::jobs::Period)> {
     app.runner.catalog.iter().find_map(|job| match job.task {
-        Task::RequestPayouts { period, .. } => Some((job, period)),
+        Task::RequestPayouts { period, .. } if job.scope.has_org(org) => Some((job, period)),
         _ => None,
     })
 }
 
-fn value(app: &App, explanation: &Explanation, job: Option<&Definition>) -> Value {
+fn value(app: &App, explanation: &Explanation, job: Option<&Definition>) -> anyhow::Result<Value> {
     let now = app.engine.clock.now();
     let wallet = |wallet: &WalletExplanation| {
         json!({
@@ -66,23 +66,24 @@ fn value(app: &App, explanation: &Explanation, job: Option<&Definition>) -> Valu
             "would_be_paid": wallet.would_be_paid(), "gates": wallet.gates,
         })
     };
-    let decision = |decision: &DecisionRow| {
-        json!({
+    let decision = |decision: &DecisionRow| -> anyhow::Result<Value> {
+        Ok(json!({
             "run_id": decision.run_id, "decided_at": decision.decided_at,
             "currency": decision.currency, "paid": decision.payout_id.is_some(),
             "available": Money::new(decision.available_minor, decision.currency).to_string(),
-            "payout_id": decision.payout_id, "failing_gates": decision.failing(),
-        })
+            "payout_id": decision.payout_id, "failing_gates": decision.failing()?,
+        }))
     };
-    json!({
+    let decisions = explanation.decisions.iter().map(decision).collect::<Result<Vec<_>, _>>()?;
+    Ok(json!({
         "affiliate_id": explanation.affiliate_id,
         "job": job.map(|job| json!({
             "job_id": job.job_id, "enabled": job.enabled,
             "next_due": job.schedule.next(now),
         })),
         "wallets": explanation.wallets.iter().map(wallet).collect::<Vec<_>>(),
-        "decisions": explanation.decisions.iter().map(decision).collect::<Vec<_>>(),
-    })
+        "decisions": decisions,
+    }))
 }
 
 fn print(
@@ -125,16 +126,17 @@ fn print(
         let rows = wallet.gates.iter().map(row).collect();
         output.text(&table(&["  ", "gate", "wants", "found"], &[], rows))?;
     }
-    let row = |decision: &DecisionRow| {
-        let failing: Vec<_> = decision.failing().iter().map(|check| check.gate.as_str()).collect();
+    let row = |decision: &DecisionRow| -> anyhow::Result<Vec<String>> {
+        let failing = decision.failing()?;
+        let failing: Vec<_> = failing.iter().map(|check| check.gate.as_str()).collect();
         let paid = decision.payout_id.as_ref().map(|id| format!("paid as {id}"));
-        vec![
+        Ok(vec![
             time(decision.decided_at),
             money(Money::new(decision.available_minor, decision.currency)),
             paid.unwrap_or_else(|| format!("skipped: {}", failing.join(", "))),
-        ]
+        ])
     };
-    let rows: Vec<_> = explanation.decisions.iter().map(row).collect();
+    let rows: Vec<_> = explanation.decisions.iter().map(row).collect::<Result<_, _>>()?;
     if rows.is_empty() {
         return output.text("\nno run has decided about it yet");
     }

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::exit::UsageError;
 use crate::clock::Clock;
-use crate::config::{Config, user_name};
+use crate::config::{Config, user_name, without_password};
 use crate::domain::{Actor, OrgId};
 use crate::engine::{Engine, EngineSettings, Work};
 use crate::jobs::{Catalog, Runner, RunnerSettings};
@@ -78,7 +78,15 @@ fn no_such_org(named: &str, orgs: &[OrgId]) -> UsageError {
 /// Opens the database without touching its tables.
 pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let url = config.database.url.expose_secret();
-    Ok(Store::open(url, config.database.max_connections).await?)
+    let store = Store::open(url, config.database.max_connections).await;
+    store.with_context(|| format!("database {}", without_password(url)))
+}
+
+/// Opens the database if it is there, and makes nothing.
+pub async fn open_existing_store(config: &Config) -> anyhow::Result<Store> {
+    let url = config.database.url.expose_secret();
+    let store = Store::open_existing(url, config.database.max_connections).await;
+    store.with_context(|| format!("database {}", without_password(url)))
 }
 
 /// The rails that are configured. A new rail is an arm here.

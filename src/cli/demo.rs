@@ -16,7 +16,7 @@ use super::output::{Output, money, table};
 use super::payout::payout_table;
 use super::{App, Exit, check, import};
 use crate::clock::Clock;
-use crate::config::{Config, environment};
+use crate::config::Config;
 use crate::daemon;
 use crate::domain::{Money, OrgId};
 use crate::engine::Reach;
@@ -42,7 +42,7 @@ pub async fn run(config: &Config, output: Output, once: bool) -> anyhow::Result<
     daemon::stop_on_signals(&stop)?;
     let folder = tempfile::Builder::new().prefix("payoutd-demo-").tempdir()?;
     let paid_into = start_sandbox(&stop).await?;
-    let config = demo_config(config, &folder, &paid_into)?;
+    let config = demo_config(config, &folder, &paid_into);
     let app = App::open(&config).await?;
     let broken = cycle(&app, output, folder.path(), &stop).await?;
     if broken {
@@ -77,21 +77,20 @@ fn database_url(folder: &Path) -> String {
     format!("sqlite://{}", folder.join("payoutd.db").display())
 }
 
-/// The demo's own database and rail over whatever is configured: it never touches real ones.
-fn demo_config(config: &Config, folder: &TempDir, paid_into: &str) -> anyhow::Result<Config> {
-    let level = config.log_level_or(crate::telemetry::LogLevel::Warn);
-    let flags = [
-        ("database.url", database_url(folder.path())),
-        ("providers.paypal.base_url", paid_into.to_owned()),
-        ("providers.paypal.client_id", "demo".to_owned()),
-        ("providers.paypal.client_secret", "demo".to_owned()),
-        ("providers.paypal.batch_size", "25".to_owned()),
-        ("jobs.dir", String::new()),
-    ];
-    let flags: Vec<_> = flags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    let mut demo = Config::load(None, environment(), &flags)?;
-    demo.log.level = level;
-    Ok(demo)
+/// The demo's own database, rail and jobs over whatever is configured: it never touches real
+/// ones.
+fn demo_config(config: &Config, folder: &TempDir, paid_into: &str) -> Config {
+    let mut demo = config.clone();
+    demo.database.url = database_url(folder.path()).into();
+    demo.database.auto_migrate = true;
+    demo.jobs.ship();
+    let paypal = &mut demo.providers.paypal;
+    paypal.base_url = paid_into.to_owned();
+    paypal.client_id = "demo".to_owned();
+    paypal.client_secret = "demo".to_owned().into();
+    // Small enough that the sample leaves in several calls.
+    paypal.batch_size = 25;
+    demo
 }
 
 /// Import, release, request, submit, reconcile, check; whether an invariant is broken.
@@ -151,19 +150,20 @@ async fn show_payouts(app: &App, output: Output, org: &OrgId) -> anyhow::Result<
 }
 
 async fn show_skipped(app: &App, output: Output, org: &OrgId, run: &RunRow) -> anyhow::Result<()> {
-    let skipped = app.engine.store.decisions_skipped(org, &run.run_id, "", 1_000).await?;
+    let skipped = app.engine.store.decisions_skipped(org, &run.run_id, 1_000).await?;
     output.text("\n— who was not paid, and why —")?;
-    let row = |decision: &DecisionRow| {
-        let failing = decision.failing();
+    let row = |decision: &DecisionRow| -> anyhow::Result<Vec<String>> {
+        let failing = decision.failing()?;
         let words: Vec<_> = failing
             .iter()
             .map(|check| format!("{} (wants {}, found {})", check.gate, check.wants, check.found))
             .collect();
-        vec![
+        Ok(vec![
             decision.affiliate_id.to_string(),
             money(Money::new(decision.available_minor, decision.currency)),
             words.join("; "),
-        ]
+        ])
     };
-    output.text(&table(&["affiliate", "available", "why"], &[1], skipped.iter().map(row).collect()))
+    let rows = skipped.iter().map(row).collect::<Result<_, _>>()?;
+    output.text(&table(&["affiliate", "available", "why"], &[1], rows))
 }

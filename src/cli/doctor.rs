@@ -4,11 +4,10 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::Exit;
-use super::app::{App, open_store};
+use super::app::{App, open_existing_store};
 use super::output::{Output, table};
 use crate::config::{Config, without_password};
 use crate::jobs::CatalogError;
-use crate::store::Store;
 
 /// A difference between our clock and the database's that starts to matter.
 const SKEW_SECONDS: i64 = 30;
@@ -59,16 +58,19 @@ fn finding(what: &'static str, state: State, said: &str) -> Finding {
 }
 
 async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
-    let store = open_store(config).await?;
+    let store = open_existing_store(config).await?;
     let database_now = store.database_now().await?;
     let url = without_password(config.database.url.expose_secret());
     findings.push(finding("database", State::Ok, &format!("{} at {url}", store.database())));
     if quick {
         return Ok(());
     }
-    if !examine_tables(config, &store, findings).await? {
+    if !store.is_up_to_date().await? {
+        let said = "not up to date: run `payoutd db migrate`";
+        findings.push(finding("tables", State::Fail, said));
         return Ok(());
     }
+    findings.push(finding("tables", State::Ok, "up to date"));
     let app = match App::over(config, store) {
         Ok(app) => app,
         Err(error) => {
@@ -88,27 +90,6 @@ async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> a
     examine_rails(&app, findings).await;
     examine_jobs(&app, findings).await?;
     Ok(())
-}
-
-/// Whether there are tables to look into. They are brought up to date as any other command would,
-/// which is not at all if the settings leave that to `db migrate`.
-async fn examine_tables(
-    config: &Config,
-    store: &Store,
-    findings: &mut Vec<Finding>,
-) -> anyhow::Result<bool> {
-    let (state, said) = if config.database.auto_migrate {
-        match store.migrate().await {
-            Ok(()) => (State::Ok, "up to date".to_owned()),
-            Err(error) => (State::Fail, format!("{:#}", anyhow::Error::from(error))),
-        }
-    } else if store.columns().await?.is_empty() {
-        (State::Fail, "there are none: run `payoutd db migrate`".to_owned())
-    } else {
-        (State::Ok, "there; `payoutd db migrate` brings them up to date".to_owned())
-    };
-    findings.push(finding("tables", state, &said));
-    Ok(state != State::Fail)
 }
 
 async fn examine_rails(app: &App, findings: &mut Vec<Finding>) {

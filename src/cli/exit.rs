@@ -46,14 +46,14 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if cause.is::<UsageError>() || cause.is::<ConfigError>() || cause.is::<CatalogError>() {
         return Some(Exit::Usage);
     }
-    if matches!(cause.downcast_ref(), Some(StoreError::UnknownUrl { .. })) {
+    if matches!(cause.downcast_ref(), Some(StoreError::UnknownUrl)) {
         return Some(Exit::Usage);
     }
-    match cause.downcast_ref::<EngineError>() {
-        // What does not exist is a slip of the pen, whichever verb it was given to.
-        Some(EngineError::NoPayout { .. }) => return Some(Exit::Usage),
-        Some(error) if error.is_refusal() => return Some(Exit::Refused),
-        _ => {}
+    if let Some(error) = cause.downcast_ref::<EngineError>() {
+        if matches!(error, EngineError::NoPayout { .. } | EngineError::NoWallet { .. }) {
+            return Some(Exit::Usage);
+        }
+        return error.is_refusal().then_some(Exit::Refused);
     }
     match cause.downcast_ref() {
         Some(RunError::Catalog(_)) => return Some(Exit::Usage),

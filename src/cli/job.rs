@@ -1,5 +1,6 @@
 //! `job`: schedules and their runs.
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -155,7 +156,7 @@ async fn history(app: &App, output: Output, id: Option<&str>, limit: i64) -> any
     }
     let runs = app.engine.store.runs_history(id.unwrap_or_default(), "", limit).await?;
     if output.json {
-        output.json(&runs.iter().map(run_value).collect::<Vec<_>>())?;
+        output.json(&runs.iter().map(run_value).collect::<Result<Vec<_>, _>>()?)?;
         return Ok(Exit::Done);
     }
     let row = |run: &RunRow| {
@@ -187,14 +188,17 @@ async fn show(app: &App, output: Output, run: &str) -> anyhow::Result<Exit> {
 }
 
 /// What a run counted.
-pub fn tally_of(run: &RunRow) -> Tally {
-    run.report.as_deref().and_then(|report| serde_json::from_str(report).ok()).unwrap_or_default()
+pub fn tally_of(run: &RunRow) -> anyhow::Result<Tally> {
+    let report = run.report.as_deref().map(serde_json::from_str).transpose();
+    Ok(report
+        .with_context(|| format!("the report of run {} cannot be read", run.run_id))?
+        .unwrap_or_default())
 }
 
 /// A run as JSON: its row, counts, amounts, and what was skipped by reason.
-pub fn run_value(run: &RunRow) -> Value {
-    let tally = tally_of(run);
-    let mut value = serde_json::to_value(run).unwrap_or_default();
+pub fn run_value(run: &RunRow) -> anyhow::Result<Value> {
+    let tally = tally_of(run)?;
+    let mut value = serde_json::to_value(run)?;
     value["counts"] = json!({
         "seen": run.seen, "acted": run.acted, "skipped": run.skipped, "failed": run.failed,
     });
@@ -202,15 +206,15 @@ pub fn run_value(run: &RunRow) -> Value {
     value["skipped_by_reason"] = json!(tally.skipped);
     value["outcomes"] = json!(tally.outcomes);
     value["notes"] = json!(tally.notes);
-    value
+    Ok(value)
 }
 
 /// Prints one run.
 pub fn print_run(output: Output, run: &RunRow) -> anyhow::Result<()> {
     if output.json {
-        return output.json(&run_value(run));
+        return output.json(&run_value(run)?);
     }
-    let tally = tally_of(run);
+    let tally = tally_of(run)?;
     let mut text = format!(
         "{}  {}  {}\n  seen {}, acted {} ({}), skipped {}, failed {}",
         run.job_id,

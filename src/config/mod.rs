@@ -60,6 +60,11 @@ pub struct JobsSettings {
 }
 
 impl JobsSettings {
+    /// Takes the schedules that are compiled in, whatever was set.
+    pub fn ship(&mut self) {
+        self.dir = PathBuf::new();
+    }
+
     /// The folder of schedules; `None` for the ones compiled in.
     pub fn dir(&self) -> Option<&Path> {
         (!self.dir.as_os_str().is_empty()).then_some(self.dir.as_path())
@@ -114,7 +119,7 @@ pub enum ConfigError {
     Shape(#[source] config::ConfigError),
 }
 
-/// The process environment, for [`Config::load`]. The only read of it in the program.
+/// The process environment, for [`Config::load`]. Nobody else reads it but [`user_name`] and [`folders`].
 pub fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }

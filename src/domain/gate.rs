@@ -25,7 +25,7 @@ words! {
         WalletFrozen = "wallet_frozen",
         ProgramNotActive = "program_not_active",
         AutoPayoutOff = "auto_payout_off",
-        PeriodAlreadyPaid = "period_already_paid",
+        PeriodTaken = "period_taken",
     }
 }
 
@@ -162,11 +162,11 @@ fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
             let found = if candidate.auto_payout { "on" } else { "off" };
             (!automatic || candidate.auto_payout, "auto payout on".into(), found.into())
         }
-        Gate::PeriodAlreadyPaid => {
+        Gate::PeriodTaken => {
             let found = if candidate.paid_in_period { "one" } else { "none" };
             (
                 !automatic || !candidate.paid_in_period,
-                "no automatic payout in this period".into(),
+                "no automatic payout in this period yet, whatever became of it".into(),
                 found.into(),
             )
         }
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_person_is_not_bound_by_the_schedules_own_gates() {
         let candidate = Candidate { auto_payout: false, paid_in_period: true, ..payable() };
-        assert_eq!(failing(&candidate), [Gate::AutoPayoutOff, Gate::PeriodAlreadyPaid]);
+        assert_eq!(failing(&candidate), [Gate::AutoPayoutOff, Gate::PeriodTaken]);
         let intent = Intent { origin: PayoutOrigin::Person, amount_minor: 5_000 };
         assert!(check_gates(&candidate, intent).iter().all(|check| check.passed));
     }

@@ -45,7 +45,7 @@ impl TransferState {
         )
     }
 
-    /// Whether the transfer moves, may move or has moved money: a payout has at most one (I6).
+    /// Whether the transfer moves, may move or has moved money: a payout has at most one (I10).
     pub fn is_live_or_won(self) -> bool {
         !matches!(self, Self::Rejected | Self::Returned)
     }

@@ -116,7 +116,7 @@ pub enum WalletError {
 }
 
 impl Balances {
-    /// What a bucket holds, in minor units; `Earned` as the negative of the rest (I1).
+    /// What a bucket holds, in minor units; `Earned` as the negative of the rest.
     pub fn holds(&self, bucket: Bucket) -> i128 {
         match bucket {
             Bucket::Held => self.held.into(),

@@ -3,7 +3,7 @@
 use super::outcome::{Stamp, end_payouts};
 use super::{Engine, EngineError, PersonRequest, Work};
 use crate::domain::{OrgId, PayoutId, PayoutStatus, WalletKey};
-use crate::store::PayoutMove;
+use crate::store::{PayoutMove, StoreError};
 
 impl Engine {
     /// Cancels a payout that was not sent yet; its money becomes available again.
@@ -75,7 +75,13 @@ impl Engine {
                     amount_minor: payout.amount_minor,
                     retry_of: Some(payout_id.clone()),
                 };
-                return self.request(work, org, &request).await;
+                return match self.request(work, org, &request).await {
+                    // Somebody else was first, just now.
+                    Err(EngineError::Store(error)) if error.is_duplicate() => {
+                        self.already_retried(org, payout_id, error).await
+                    }
+                    requested => requested,
+                };
             }
             PayoutStatus::Completed => ": it was paid",
             PayoutStatus::Pending | PayoutStatus::Approved => ": it is still waiting to be sent",
@@ -85,5 +91,21 @@ impl Engine {
         };
         let (payout_id, status) = (payout_id.clone(), payout.status);
         Err(EngineError::WrongStatus { payout_id, status, verb: "retried", hint })
+    }
+
+    async fn already_retried(
+        &self,
+        org: &OrgId,
+        payout_id: &PayoutId,
+        error: StoreError,
+    ) -> Result<PayoutId, EngineError> {
+        let payout = self.store.payout(org, payout_id).await?;
+        match payout.and_then(|payout| payout.retried_as) {
+            None => Err(error.into()),
+            Some(retried_as) => {
+                let payout_id = payout_id.clone();
+                Err(EngineError::AlreadyRetried { payout_id, retried_as })
+            }
+        }
     }
 }

@@ -27,8 +27,7 @@ impl WalletExplanation {
 }
 
 impl Engine {
-    /// Explains one affiliate, as of the automatic period `period`; `None` if it has no wallet
-    /// and no decision.
+    /// Explains one affiliate, as of the automatic period `period`.
     ///
     /// # Errors
     /// [`EngineError::Store`].

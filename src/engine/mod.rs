@@ -39,11 +39,11 @@ pub use audit::{AuditLine, INVARIANTS};
 pub use explain::{Explanation, WalletExplanation};
 pub use reconcile::Reach;
 pub use request::{AutoRequest, PersonRequest};
-pub use submit::{Planned, SUBMIT_BEATS};
+pub use submit::Planned;
 pub use tally::{Skips, Tally};
 
 /// Tries of a transaction that lost a race, before the error is passed on.
-const MOST_TRIES: u32 = 8;
+const MOST_TRIES: u32 = 6;
 
 /// Timing and width of the engine's work.
 #[derive(Debug, Clone)]

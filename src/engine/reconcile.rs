@@ -32,9 +32,10 @@ const PAUSES: [TimeDelta; 7] = [
 ];
 /// How long money may still come back after it arrived (PayPal: 30 days), watched daily.
 const WATCH: TimeDelta = TimeDelta::days(31);
-/// Re-sends of the same bytes that a provider must have refused, over the first pauses, before
-/// an unclear send counts as refused.
-const REFUSALS_NEEDED: i64 = 4;
+/// Re-sends of the same bytes that a provider must have refused in a row, over at least
+/// [`REFUSED_FOR`], before an unclear send counts as refused.
+const REFUSALS_NEEDED: i64 = 3;
+const REFUSED_FOR: TimeDelta = TimeDelta::minutes(15);
 
 /// How much a run takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -239,6 +240,7 @@ impl Engine {
             problem: None,
             next_check_at: Some(self.clock.now()),
             counts: false,
+            refused: false,
         };
         self.retrying(async || {
             let now = self.clock.now();
@@ -265,9 +267,10 @@ impl Engine {
             Answer::Looked(Found::Items(reports)) => {
                 return self.apply_reports(work, &claimed, &reports).await;
             }
-            Answer::Resent(Sent::Refused { items, problem })
-                if claimed.row.checks + 1 >= REFUSALS_NEEDED =>
-            {
+            Answer::Resent(Sent::Refused { items, problem }) => {
+                if !self.is_refused_for_good(&claimed.row) {
+                    return self.ask_again_later(work, &claimed, &problem, true).await;
+                }
                 let refusal = Refusal { items: items.into_iter().collect(), problem };
                 return self.refused_for_good(work, &claimed, &refusal).await;
             }
@@ -277,14 +280,13 @@ impl Engine {
                 Sent::NotSent(problem)
                 | Sent::Throttled { problem, .. }
                 | Sent::Blocked(problem)
-                | Sent::Refused { problem, .. }
                 | Sent::Unknown(problem),
             ) => problem,
             Answer::Resent(Sent::Accepted { .. }) => {
                 Problem::new("accepted", "accepted again while it was looked up")
             }
         };
-        self.ask_again_later(work, &claimed, &problem).await
+        self.ask_again_later(work, &claimed, &problem, false).await
     }
 
     async fn ask_again_later(
@@ -292,6 +294,7 @@ impl Engine {
         work: &Work,
         claimed: &Claimed,
         problem: &Problem,
+        refused: bool,
     ) -> Result<Tally, EngineError> {
         let Claimed { row, transfers } = claimed;
         let mut tally = Tally::default();
@@ -310,6 +313,7 @@ impl Engine {
                 problem: Some((problem.code.clone(), problem.message.clone())),
                 next_check_at: Some(now + self.pause(row.checks)),
                 counts: true,
+                refused,
             };
             let mut tx = self.begin(work).await?;
             tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await?;
@@ -318,6 +322,13 @@ impl Engine {
         })
         .await?;
         Ok(tally)
+    }
+
+    /// Whether this refusal is one of several in a row, over a while: identical bytes that stay
+    /// refused were never taken. Once, or within minutes, proves nothing.
+    fn is_refused_for_good(&self, row: &SubmissionRow) -> bool {
+        let since = row.refused_since.map(|since| self.clock.now() - since);
+        row.refusals + 1 >= REFUSALS_NEEDED && since.is_some_and(|since| since >= REFUSED_FOR)
     }
 
     /// The same bytes were refused again and again: identical bytes that are refused now would
@@ -339,6 +350,7 @@ impl Engine {
                 problem: Some((refusal.problem.code.clone(), refusal.problem.message.clone())),
                 next_check_at: None,
                 counts: true,
+                refused: true,
             };
             if !tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await? {
                 return Ok(Tally::default());
@@ -365,7 +377,8 @@ impl Engine {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
             let stamp = Stamp { org: &row.org_id, actor: &work.actor, now };
-            let mut tally = Tally { seen: sorted.open_before, ..Tally::default() };
+            let seen = sorted.open_before + sorted.returned.len() as u64;
+            let mut tally = Tally { seen, ..Tally::default() };
             sorted.notes.iter().for_each(|note| tally.note(note.as_str()));
             tx.transfers_note(&row.org_id, &sorted.open, now).await?;
             for (to, news) in [
@@ -388,6 +401,7 @@ impl Engine {
                 problem: None,
                 next_check_at: self.next_check(row, &sorted, now),
                 counts: true,
+                refused: false,
             };
             tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await?;
             tx.commit().await?;

@@ -50,6 +50,13 @@ impl Sorted {
         let news = news(transfer, report);
         let differs = report.amount.filter(|amount| *amount != transfer.amount);
         match (report.standing, transfer.state) {
+            (Standing::Settled, TransferState::Rejected | TransferState::Returned) => {
+                // Its money is available again here: a person has to look.
+                self.notes.push(format!(
+                    "transfer {} ({}) is {} here, the provider says it was paid: look it up by hand",
+                    transfer.transfer_id, transfer.reference, transfer.state
+                ));
+            }
             (_, TransferState::Rejected | TransferState::Returned) => {}
             (Standing::Settled, TransferState::Settled)
             | (Standing::Open, TransferState::Settled) => {}

@@ -114,9 +114,10 @@ impl Engine {
             failing.iter().map(|transfer| note(transfer, refusal.problem_of(transfer))).collect();
         for moved in end_transfers(tx, stamp, TransferState::Rejected, &news).await? {
             // The survivors are seen when they are sent again.
-            tally.outcome("rejected", Money::new(moved.amount_minor, moved.currency))?;
+            let amount = Money::new(moved.amount_minor, moved.currency);
+            tally.outcome("rejected", amount)?;
             tally.seen += 1;
-            tally.acted += 1;
+            tally.act(amount)?;
         }
         let again = Problem::new("batch_refused", "refused with others; sent again without them");
         let news: Vec<_> = surviving.iter().map(|transfer| note(transfer, &again)).collect();

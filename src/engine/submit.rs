@@ -14,14 +14,11 @@ use super::sending::{Breaker, count, not_configured, send_patiently, send_record
 use super::submission::{Member, Refusal, body_hash, named, outgoing};
 use super::{Engine, EngineError, Reach, Tally, Work};
 use crate::domain::{
-    BatchId, Currency, GateCheck, MethodKind, OrgId, PayoutStatus, Scope, SubmissionId,
-    TransferState, failing_at_send,
+    BatchId, Currency, GateCheck, MethodKind, OrgId, PayoutStatus, Scope, TransferState,
+    failing_at_send,
 };
 use crate::providers::{Outgoing, Problem, Provider, Sent};
 use crate::store::{PayoutMove, Queue, QueuedPayout, SubmissionRow, Transfer, Tx};
-
-/// The beats, by name, in order.
-pub const SUBMIT_BEATS: [&str; 3] = ["plan", "act", "record"];
 
 /// A submission in hand: planned and leased, about to be sent.
 pub struct Planned {
@@ -31,13 +28,6 @@ pub struct Planned {
     outgoing: Outgoing,
     body: String,
     provider: Arc<dyn Provider>,
-}
-
-impl Planned {
-    /// The submission's id.
-    pub fn submission_id(&self) -> &SubmissionId {
-        &self.row.submission_id
-    }
 }
 
 enum Step {
@@ -176,7 +166,7 @@ impl Engine {
                 let moves = submission.transfers.iter().map(|transfer| PayoutMove {
                     payout_id: transfer.payout_id.clone(),
                     code: None,
-                    reason: format!("sent as {}", transfer.reference),
+                    reason: format!("handed to its rail as {}", transfer.reference),
                 });
                 let moves: Vec<_> = moves.collect();
                 let to = PayoutStatus::Processing;

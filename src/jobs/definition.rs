@@ -92,6 +92,8 @@ pub enum DefinitionError {
     NotAJob(String),
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    #[error("a {kind} job cannot be limited by [scope] {key}", kind = kind.as_str())]
+    Scope { kind: JobKind, key: &'static str },
     #[error("[params] of a {kind} job: {reason}", kind = kind.as_str())]
     Params { kind: JobKind, reason: String },
 }
@@ -181,6 +183,7 @@ impl Definition {
         let file: File =
             toml::from_str(text).map_err(|error| DefinitionError::NotAJob(error.to_string()))?;
         let task = task(file.kind, file.params)?;
+        check_scope(file.kind, &file.scope)?;
         Ok(Self {
             job_id: job_id.to_owned(),
             task,
@@ -193,6 +196,27 @@ impl Definition {
             scope: file.scope,
             hash: hex::encode(&Sha256::digest(text.as_bytes())[..8]),
         })
+    }
+}
+
+/// A limit that a job would not keep is refused: an operator would rely on it.
+fn check_scope(kind: JobKind, scope: &Scope) -> Result<(), DefinitionError> {
+    let kept: &[&str] = match kind {
+        JobKind::ReleaseHolds => &["orgs", "programs"],
+        JobKind::RequestPayouts => &["orgs", "programs", "methods", "currencies"],
+        JobKind::SubmitTransfers => &["orgs", "methods", "currencies"],
+        JobKind::ReconcileTransfers => &["orgs"],
+        JobKind::AuditLedger | JobKind::Prune => &[],
+    };
+    let set = [
+        ("orgs", scope.orgs.is_empty()),
+        ("programs", scope.programs.is_empty()),
+        ("methods", scope.methods.is_empty()),
+        ("currencies", scope.currencies.is_empty()),
+    ];
+    match set.iter().find(|(key, empty)| !empty && !kept.contains(key)) {
+        None => Ok(()),
+        Some((key, _)) => Err(DefinitionError::Scope { kind, key }),
     }
 }
 
@@ -266,6 +290,10 @@ mod tests {
         };
         assert!(refused("sheduel = 1").contains("sheduel"));
         assert!(refused("[params]\nperoid = \"week\"").contains("peroid"));
+        let audit = "kind = \"audit_ledger\"\nenabled = true\nschedule = \"@daily\"\n";
+        let scoped = format!("{audit}[scope]\norgs = [\"acme\"]");
+        let error = Definition::parse("audit", &scoped).expect_err("a limit that is not kept");
+        assert!(error.to_string().contains("[scope] orgs"), "{error}");
         assert!(refused("[params]\nbatch = 0").contains("at least 1"));
         let zone = WEEKLY.replace("America/New_York", "America/Springfield");
         let error = Definition::parse("auto-payout", &zone).expect_err("no zone");

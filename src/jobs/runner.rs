@@ -19,6 +19,8 @@ use crate::store::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow, StoreError};
 
 /// An instant that is older than this when it is noticed was missed.
 const MISSED_AFTER: TimeDelta = TimeDelta::minutes(1);
+/// A queued run of a job that nobody knows is given up after this.
+const ORPHANED_AFTER: TimeDelta = TimeDelta::hours(1);
 
 /// Who runs, and how often it shows a sign of life.
 #[derive(Debug, Clone)]
@@ -108,6 +110,9 @@ impl Runner {
     /// Marks the runs whose process stopped as lost, so that they block nobody.
     async fn rescue(&self) -> Result<(), StoreError> {
         let database_now = self.engine.store.database_now().await?;
+        if !self.engine.store.runs_expired(database_now).await? {
+            return Ok(());
+        }
         let mut tx = self.engine.store.begin().await?;
         for (run_id, job_id) in tx.runs_lose(database_now, self.engine.clock.now()).await? {
             warn!(event = "job.run.lost", job_id, %run_id);
@@ -129,13 +134,17 @@ impl Runner {
     /// # Errors
     /// [`RunError::Store`].
     pub async fn run_queued(&self, run: &RunRow, stop: &CancellationToken) -> Result<(), RunError> {
-        let Ok(job) = self.catalog.job(&run.job_id) else { return Ok(()) };
+        let Ok(job) = self.catalog.job(&run.job_id) else {
+            // Another replica may know the job, but not for ever.
+            let waits = self.engine.clock.now() - run.created_at;
+            if waits > ORPHANED_AFTER {
+                self.skip(&run.run_id, "no replica has this job any more").await?;
+            }
+            return Ok(());
+        };
         let lease = self.new_lease(run.run_id.clone());
         if !self.start(&lease).await? {
-            let now = self.engine.clock.now();
-            let mut tx = self.engine.store.begin().await?;
-            tx.run_skip(&run.run_id, "overlap: the run before it was still running", now).await?;
-            tx.commit().await?;
+            self.skip(&run.run_id, "overlap: the run before it was still running").await?;
             return Ok(());
         }
         let assignment = Assignment {
@@ -147,6 +156,12 @@ impl Runner {
         };
         self.execute(job, assignment, stop).await?;
         Ok(())
+    }
+
+    async fn skip(&self, run: &RunId, reason: &str) -> Result<(), StoreError> {
+        let mut tx = self.engine.store.begin().await?;
+        tx.run_skip(run, reason, self.engine.clock.now()).await?;
+        tx.commit().await
     }
 
     /// Runs a job now because a person asked, enabled or not, and returns its ended run.
@@ -339,7 +354,7 @@ impl Runner {
         &self,
         job: &Definition,
         lease: &RunLease,
-        end: &RunEnd,
+        (end, tally): &(RunEnd, Tally),
         started: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let now = self.engine.clock.now();
@@ -351,7 +366,7 @@ impl Runner {
         info!(event = "job.run.finished", job_id = job.job_id, job_kind = job.kind.as_str(),
               run_id = %lease.run_id, outcome, duration_ms = (now - started).num_milliseconds(),
               counts.seen = end.seen, counts.acted = end.acted, counts.skipped = end.skipped,
-              counts.failed = end.failed, report = end.report,
+              counts.failed = end.failed, amounts = tally.amounts.to_string(), report = end.report,
               error.code = code, error.message = message);
         Ok(())
     }
@@ -380,7 +395,7 @@ fn run_end(
     outcome: Result<Tally, EngineError>,
     timed_out: bool,
     stopped: bool,
-) -> RunEnd {
+) -> (RunEnd, Tally) {
     let (tally, error) = match outcome {
         Ok(tally) => (tally, None),
         Err(error) => {
@@ -402,7 +417,7 @@ fn run_end(
         None => "succeeded",
     };
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    RunEnd {
+    let end = RunEnd {
         state,
         seen: count(tally.seen),
         acted: count(tally.acted),
@@ -410,7 +425,8 @@ fn run_end(
         failed: count(tally.failed),
         report: serde_json::to_string(&tally).unwrap_or_default(),
         error,
-    }
+    };
+    (end, tally)
 }
 
 /// An error and its causes, on one line.

@@ -1,13 +1,15 @@
 //! Due instants: croner in the job's IANA zone. tokio-cron-scheduler never sees a schedule; its
 //! zones are wrong across DST (ARCHITECTURE.md, "The metronome").
 
+use std::collections::VecDeque;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 use thiserror::Error;
 
-/// Most instants listed at once; a schedule that is further behind is caught up in several looks.
+/// Most instants listed at once: the latest ones, however many were missed.
 const MOST_INSTANTS: usize = 1_000;
 
 /// A cron pattern in a time zone.
@@ -77,12 +79,17 @@ impl Schedule {
         Some(next.with_timezone(&Utc))
     }
 
-    /// The due instants in `(after, upto]`, at most a thousand of them.
+    /// The due instants in `(after, upto]`; of more than a thousand the latest thousand.
     pub fn between(&self, after: DateTime<Utc>, upto: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        std::iter::successors(self.next(after), |instant| self.next(*instant))
-            .take_while(|instant| *instant <= upto)
-            .take(MOST_INSTANTS)
-            .collect()
+        let mut latest = VecDeque::new();
+        let instants = std::iter::successors(self.next(after), |instant| self.next(*instant));
+        for instant in instants.take_while(|instant| *instant <= upto) {
+            if latest.len() == MOST_INSTANTS {
+                latest.pop_front();
+            }
+            latest.push_back(instant);
+        }
+        latest.into()
     }
 
     /// The zone that the pattern is read in.
@@ -136,6 +143,15 @@ mod tests {
             instants("0 30 1 * * *", "2026-10-31T00:00:00Z", 3),
             ["10-31 05:30", "11-01 05:30", "11-02 06:30"]
         );
+    }
+
+    #[test]
+    fn of_many_missed_instants_the_latest_are_listed() {
+        let every_second = Schedule::parse("* * * * * *", Tz::UTC).expect("a schedule");
+        let (after, upto) = ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z");
+        let upto = upto.parse().expect("an instant");
+        let listed = every_second.between(after.parse().expect("an instant"), upto);
+        assert_eq!((listed.len(), listed.last()), (MOST_INSTANTS, Some(&upto)));
     }
 
     #[test]

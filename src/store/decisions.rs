@@ -19,8 +19,8 @@ const DECISIONS_SKIPPED: &str = "
     SELECT run_id, affiliate_id, currency, program_id, available_minor, payout_id, first_gate,
            failing_gates, decided_at
     FROM decisions
-    WHERE org_id = $1 AND run_id = $2 AND payout_id IS NULL AND affiliate_id > $3
-    ORDER BY affiliate_id, currency LIMIT $4";
+    WHERE org_id = $1 AND run_id = $2 AND payout_id IS NULL
+    ORDER BY affiliate_id, currency LIMIT $3";
 const DECISION_COUNTS: &str = "
     SELECT first_gate, currency, COUNT(*) AS decisions,
            CAST(SUM(available_minor) AS BIGINT) AS amount_minor
@@ -28,7 +28,7 @@ const DECISION_COUNTS: &str = "
     GROUP BY first_gate, currency ORDER BY first_gate, currency";
 const LAST_RUN_WITH_DECISIONS: &str = "
     SELECT r.run_id FROM job_runs r
-    WHERE r.kind = 'request_payouts' AND r.state IN ('succeeded', 'partial', 'failed')
+    WHERE r.kind = 'request_payouts' AND r.state NOT IN ('queued', 'running', 'skipped')
       AND EXISTS (SELECT 1 FROM decisions d WHERE d.org_id = $1 AND d.run_id = r.run_id)
     ORDER BY r.run_id DESC LIMIT 1";
 const DECISIONS_PRUNE: &str = "
@@ -65,8 +65,14 @@ pub struct DecisionRow {
 
 impl DecisionRow {
     /// Every gate that failed, with its numbers.
-    pub fn failing(&self) -> Vec<GateCheck> {
-        serde_json::from_str(&self.failing_gates).unwrap_or_default()
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if what was stored does not read back.
+    pub fn failing(&self) -> Result<Vec<GateCheck>, StoreError> {
+        serde_json::from_str(&self.failing_gates).map_err(|source| {
+            let id = format!("decision of run {} about {}", self.run_id, self.affiliate_id);
+            StoreError::Corrupt { id, source }
+        })
     }
 }
 
@@ -134,7 +140,7 @@ impl Store {
         query.read_all(&self.pools).await
     }
 
-    /// The skips of a run, by affiliate, after the affiliate `after`.
+    /// The first skips of a run, by affiliate.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -142,10 +148,9 @@ impl Store {
         &self,
         org: &OrgId,
         run: &RunId,
-        after: &str,
         limit: i64,
     ) -> Result<Vec<DecisionRow>, StoreError> {
-        let query = sql(DECISIONS_SKIPPED).bind(org).bind(run).bind(after).bind(limit);
+        let query = sql(DECISIONS_SKIPPED).bind(org).bind(run).bind(limit);
         query.read_all(&self.pools).await
     }
 

@@ -22,7 +22,7 @@ pub use candidates::{Queue, QueuedPayout};
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
 pub use decisions::{DecisionCount, DecisionRow, NewDecision};
 use dialect::Pools;
-pub use dialect::{Tx, without_password};
+pub use dialect::Tx;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
 pub use invariants::{Breach, INVARIANTS, Invariant};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
@@ -43,10 +43,10 @@ pub struct Store {
 /// What can go wrong at the database. Display says what was tried; the source says why.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    #[error("the database {url} cannot be opened: check that it is there and its credentials")]
-    Unreachable { url: String, source: sqlx::Error },
-    #[error("\"{url}\" is no database URL: expected sqlite:///path or postgres://user@host/name")]
-    UnknownUrl { url: String },
+    #[error("the database cannot be opened: check that it is there, and its credentials")]
+    Unreachable { source: sqlx::Error },
+    #[error("it is no database URL: expected sqlite:///path or postgres://user@host/name")]
+    UnknownUrl,
     #[error("the database's tables could not be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
     #[error("the database refused a statement")]
@@ -59,6 +59,8 @@ pub enum StoreError {
     LinesUnequal { payout_id: String },
     #[error("{what} {id} is gone from the database")]
     Gone { what: &'static str, id: String },
+    #[error("the JSON stored with {id} cannot be read")]
+    Corrupt { id: String, source: serde_json::Error },
     #[error("the destination stored with {id} cannot be read")]
     CorruptDestination { id: String, source: crate::domain::DestinationError },
     #[error("{what} changed while it was written: {wanted} rows were to change, {changed} did")]
@@ -87,7 +89,23 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownUrl`] or [`StoreError::Unreachable`].
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        Ok(Self { pools: Pools::open(url, max_connections).await? })
+        Ok(Self { pools: Pools::open(url, max_connections, true).await? })
+    }
+
+    /// Opens the database at `url` as [`Store::open`] does, but makes nothing that is not there.
+    ///
+    /// # Errors
+    /// As [`Store::open`], also for a file that does not exist.
+    pub async fn open_existing(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+        Ok(Self { pools: Pools::open(url, max_connections, false).await? })
+    }
+
+    /// Whether the tables are what this program expects.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn is_up_to_date(&self) -> Result<bool, StoreError> {
+        Ok(self.pools.applied().await? == Some(self.pools.migrations().1))
     }
 
     /// Which database it is: `sqlite` or `postgres`.

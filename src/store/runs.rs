@@ -32,6 +32,8 @@ const RUN_FINISH: &str = "
     SET state = $3, finished_at = $4, lease_until = NULL, seen = $5, acted = $6, skipped = $7,
         failed = $8, report = $9, error_code = $10, error_message = $11
     WHERE run_id = $1 AND lease_token = $2 AND state = 'running'";
+const RUNS_EXPIRED: &str =
+    "SELECT run_id FROM job_runs WHERE state = 'running' AND lease_until < $1 LIMIT 1";
 const RUNS_LOSE: &str = "
     UPDATE job_runs
     SET state = 'lost', finished_at = $2, lease_until = NULL, error_code = 'lease_expired',
@@ -247,6 +249,16 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn run(&self, run: &RunId) -> Result<Option<RunRow>, StoreError> {
         sql(RUN).bind(run).read_maybe(&self.pools).await
+    }
+
+    /// Whether a run's lease has run out, by the database's clock.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn runs_expired(&self, database_now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let query = sql(RUNS_EXPIRED).bind(database_now);
+        let row: Option<(RunId,)> = query.read_maybe(&self.pools).await?;
+        Ok(row.is_some())
     }
 
     /// The run of a job that is running now, if there is one.

@@ -11,13 +11,14 @@ use crate::domain::{
 
 const SUBMISSION_INSERT: &str = "
     INSERT INTO submissions (org_id, submission_id, method_kind, currency, reference, state,
-                             body_hash, sends, checks, next_attempt_at, created_at, updated_at)
-    VALUES ($1, $2, $3, $4, $5, 'prepared', $6, 0, 0, $7, $7, $7)";
+                             body_hash, sends, checks, refusals, next_attempt_at, created_at,
+                             updated_at)
+    VALUES ($1, $2, $3, $4, $5, 'prepared', $6, 0, 0, 0, $7, $7, $7)";
 
 macro_rules! submissions {
     ($($tail:literal),+) => { concat!("
     SELECT s.org_id, s.submission_id, s.method_kind, s.currency, s.reference, s.state,
-           s.body_hash, s.provider_batch_id, s.sends, s.checks, s.first_sent_at, s.next_check_at
+           s.body_hash, s.provider_batch_id, s.checks, s.refusals, s.refused_since, s.first_sent_at
     FROM submissions s ", $($tail),+) };
 }
 const SUBMISSION_TO_SEND: &str = submissions!(
@@ -67,7 +68,10 @@ const SUBMISSION_RECORD: &str = "
 const SUBMISSION_CHECKED: &str = "
     UPDATE submissions
     SET state = $3, provider_batch_id = COALESCE($4, provider_batch_id), problem_code = $5,
-        problem_message = $6, next_check_at = $7, checks = checks + $8, updated_at = $9
+        problem_message = $6, next_check_at = $7, checks = checks + $8,
+        refusals = CASE WHEN $9 = 1 THEN refusals + 1 ELSE 0 END,
+        refused_since = CASE WHEN $9 = 1 THEN COALESCE(refused_since, $10) END,
+        updated_at = $10
     WHERE org_id = $1 AND submission_id = $2 AND state IN ('unknown', 'accepted', 'review')";
 const SUBMISSIONS_CHECK_LATER: &str = "
     WITH claimed(submission_id) AS MATERIALIZED ({rows})
@@ -98,12 +102,13 @@ pub struct SubmissionRow {
     pub state: SubmissionState,
     pub body_hash: String,
     pub provider_batch_id: Option<String>,
-    pub sends: i64,
     /// How often the provider was asked about it.
     pub checks: i64,
+    /// How often in a row the provider refused the same bytes again, and since when.
+    pub refusals: i64,
+    pub refused_since: Option<DateTime<Utc>>,
     /// When the bytes may first have left; `None` if they certainly never did.
     pub first_sent_at: Option<DateTime<Utc>>,
-    pub next_check_at: Option<DateTime<Utc>>,
 }
 
 /// A submission to be inserted, `prepared`.
@@ -137,6 +142,8 @@ pub struct CheckRecord {
     pub next_check_at: Option<DateTime<Utc>>,
     /// Whether it counts as a check in the growing schedule.
     pub counts: bool,
+    /// Whether the provider refused the same bytes again.
+    pub refused: bool,
 }
 
 fn split(problem: &Option<(String, String)>) -> (Option<&str>, Option<&str>) {
@@ -326,7 +333,8 @@ impl Tx {
         let (code, message) = split(&record.problem);
         let update = sql(SUBMISSION_CHECKED).bind(org).bind(submission).bind(&record.state);
         let update = update.bind(record.provider_batch_id.clone()).bind(code).bind(message);
-        let update = update.bind(record.next_check_at).bind(record.counts).bind(now);
+        let update =
+            update.bind(record.next_check_at).bind(record.counts).bind(record.refused).bind(now);
         Ok(update.run(self).await? == 1)
     }
 

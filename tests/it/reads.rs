@@ -90,7 +90,7 @@ on_both! {
             wallet.gates.iter().filter(|c| !c.passed).map(|c| c.gate.as_str()).collect();
         assert_eq!(failing, ["not_active", "below_minimum"]);
         assert_eq!(explained.decisions[0].run_id, run.run_id);
-        let skipped = h.store.decisions_skipped(&h.org, &run.run_id, "", 10).await.expect("skips");
+        let skipped = h.store.decisions_skipped(&h.org, &run.run_id, 10).await.expect("skips");
         assert_eq!(skipped.len(), 1);
         let nobody = "nobody".parse().expect("an id");
         let nothing = h.engine.explain(&h.org, &nobody, "2026-W10").await.expect("an explanation");

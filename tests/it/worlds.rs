@@ -127,8 +127,12 @@ async fn decided(h: &Harness, org: &OrgId, world: &World) -> Vec<Decision> {
     for affiliate in &world.affiliates {
         let of_affiliate = h.store.decisions_of(org, &affiliate.affiliate_id, 9).await;
         for decision in of_affiliate.expect("decisions") {
-            let failing: Vec<_> =
-                decision.failing().iter().map(|check| check.gate.as_str()).collect();
+            let failing: Vec<_> = decision
+                .failing()
+                .expect("gates")
+                .iter()
+                .map(|check| check.gate.as_str())
+                .collect();
             assert_eq!(decision.payout_id.is_some(), failing.is_empty());
             let name = decision.affiliate_id.to_string();
             decisions.push((name, decision.available_minor, failing));

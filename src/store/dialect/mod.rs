@@ -49,9 +49,9 @@ enum Session {
 }
 
 impl Pools {
-    /// Opens `sqlite://path` (created if missing) or `postgres://…`.
-    pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        let unreachable = |source| StoreError::Unreachable { url: without_password(url), source };
+    /// Opens `sqlite://path` (made if missing and `create`) or `postgres://…`.
+    pub async fn open(url: &str, max_connections: u32, create: bool) -> Result<Self, StoreError> {
+        let unreachable = |source| StoreError::Unreachable { source };
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options = PgConnectOptions::from_str(url).map_err(unreachable)?;
             // Statements are ours and their parameters people's: neither belongs into the log.
@@ -65,11 +65,11 @@ impl Pools {
             return Ok(Self::Postgres(pool));
         }
         if !url.starts_with("sqlite:") {
-            return Err(StoreError::UnknownUrl { url: without_password(url) });
+            return Err(StoreError::UnknownUrl);
         }
         let options = SqliteConnectOptions::from_str(url)
             .map_err(unreachable)?
-            .create_if_missing(true)
+            .create_if_missing(create)
             .journal_mode(SqliteJournalMode::Wal)
             // FULL, not NORMAL: a committed payout must survive a power cut.
             .synchronous(SqliteSynchronous::Full)
@@ -77,7 +77,8 @@ impl Pools {
             .foreign_keys(true)
             .pragma("cache_size", "-65536")
             .disable_statement_logging();
-        if let Some(folder) = options.get_filename().parent().filter(|f| *f != Path::new("")) {
+        let folder = options.get_filename().parent().filter(|folder| *folder != Path::new(""));
+        if let Some(folder) = folder.filter(|_| create) {
             std::fs::create_dir_all(folder)
                 .map_err(|source| unreachable(sqlx::Error::Io(source)))?;
         }
@@ -103,6 +104,23 @@ impl Pools {
             Self::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer).await,
             Self::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
         }
+    }
+
+    /// The version of the latest migration that was applied; `None` before the first one.
+    pub async fn applied(&self) -> Result<Option<i64>, StoreError> {
+        let tables = match self {
+            Self::Sqlite { .. } => {
+                "SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'"
+            }
+            Self::Postgres(_) => {
+                "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = '_sqlx_migrations'"
+            }
+        };
+        if sql(tables).read_one::<(i64,)>(self).await? == (0,) {
+            return Ok(None);
+        }
+        let (version,) = sql("SELECT MAX(version) FROM _sqlx_migrations").read_one(self).await?;
+        Ok(version)
     }
 
     /// How many migrations this program carries, and its latest version.
@@ -185,14 +203,6 @@ impl Tx {
         }
         Ok(())
     }
-}
-
-/// The URL without its password, fit for messages.
-pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((user, host)) = rest.rsplit_once('@') else { return url.to_owned() };
-    let user = user.split_once(':').map_or(user, |(name, _)| name);
-    format!("{scheme}://{user}@{host}")
 }
 
 /// Whether the statement lost a race and may be tried again from the start of its transaction.
