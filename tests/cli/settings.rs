@@ -112,7 +112,7 @@ fn a_database_that_cannot_be_reached_is_named_without_its_password() {
     let begun = Instant::now();
     let ran = place.run(&["--database-url", url, "check"]).code(1);
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
-    let ran = ran.says(&["postgres://pay@127.0.0.1:1/pay cannot be opened"]);
+    let ran = ran.says(&["postgres://pay:********@127.0.0.1:1/pay", "cannot be opened"]);
     assert!(!ran.err.contains("hunter2"), "{}", ran.err);
     place.write("folder/file", "");
     let url = format!("sqlite://{}", place.path("folder").display());
@@ -149,6 +149,8 @@ fn the_check_of_the_settings_names_a_job_that_cannot_be_used() {
     let checked = place.json(&["config", "check"]);
     assert_eq!(checked["ok"], true);
     assert_eq!(checked["jobs"].as_array().map(Vec::len), Some(6));
+    assert!(!place.path("payoutd.db").exists(), "settings need no database");
+    place.run(&["db", "migrate"]).code(0);
     let check = ["--set", "jobs.dir=jobs", "config", "check"];
     place.run(&check).code(2).says(&["jobs cannot be read"]);
     place.write("jobs/note.txt", "no job");
@@ -169,6 +171,9 @@ fn the_check_of_the_settings_names_a_job_that_cannot_be_used() {
 }
 
 fn the_doctor_says_what_to_mend_and_ends_with_1_if_something_fails(mut place: Place) {
+    let findings = place.run(&["doctor", "--json"]).code(1).json();
+    assert_eq!(findings["ok"], false, "it looks, and makes nothing: {findings}");
+    place.run(&["db", "migrate"]).code(0);
     place.run(&["doctor", "--quick"]).code(0);
     let findings = place.json(&["doctor"]);
     assert_eq!(findings["ok"], true);
@@ -194,8 +199,6 @@ fn the_doctor_says_what_to_mend_and_ends_with_1_if_something_fails(mut place: Pl
 fn tables_are_made_only_when_asked_if_the_settings_say_so(mut place: Place) {
     place.set("DATABASE__AUTO_MIGRATE", false);
     place.run(&["check"]).code(1);
-    let findings = place.run(&["doctor", "--json"]).code(1).json();
-    assert_eq!(finding(&findings, "tables")["state"], "fail", "looking makes no tables");
     let migrated = place.json(&["db", "migrate"]);
     assert_eq!(migrated["migrations"], 3);
     assert_eq!(place.json(&["db", "migrate"]), migrated, "again changes nothing");
