@@ -70,7 +70,8 @@ pub async fn run(
             Err(_) => error!(event = "scheduler.tick.timed_out", seconds = LONGEST_LOOK.as_secs()),
         }
     }
-    info!(event = "daemon.stopping", drain_seconds = drain.as_secs());
+    let drain_ms = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX);
+    info!(event = "daemon.stopping", drain_ms);
     if let Err(cause) = metronome.shutdown().await {
         warn!(event = "metronome.stop.failed", %cause);
     }

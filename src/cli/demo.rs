@@ -57,7 +57,9 @@ pub async fn run(config: &Config, output: Output, once: bool) -> anyhow::Result<
              books of the sandbox: {paid_into}/_sandbox/books"
         );
         let drain = Duration::from_millis(config.jobs.drain_ms);
-        daemon::run(&app.runner, drain, &stop).await?;
+        if !daemon::run(&app.runner, drain, &stop).await? {
+            return Ok(Exit::Done);
+        }
     }
     app.engine.store.close().await;
     stop.cancel();

@@ -1,12 +1,13 @@
 //! `doctor`: looks at everything a running payoutd needs, and says what to mend.
 
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::Exit;
 use super::app::{App, open_existing_store};
 use super::output::{Output, table};
 use crate::config::{Config, without_password};
-use secrecy::ExposeSecret;
+use crate::jobs::CatalogError;
 
 /// A difference between our clock and the database's that starts to matter.
 const SKEW_SECONDS: i64 = 30;
@@ -27,9 +28,8 @@ struct Finding {
 /// Prints one line per finding; exit 1 if one of them fails.
 pub async fn run(config: &Config, output: Output, quick: bool) -> anyhow::Result<Exit> {
     let mut findings = vec![finding("configuration", State::Ok, "usable")];
-    match examine(config, quick, &mut findings).await {
-        Ok(()) => {}
-        Err(error) => findings.push(finding("database", State::Fail, &format!("{error:#}"))),
+    if let Err(error) = examine(config, quick, &mut findings).await {
+        findings.push(finding("database", State::Fail, &format!("{error:#}")));
     }
     let failed = findings.iter().any(|finding| finding.state == State::Fail);
     let word = |state| match state {
@@ -71,7 +71,14 @@ async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> a
         return Ok(());
     }
     findings.push(finding("tables", State::Ok, "up to date"));
-    let app = App::over(config, store)?;
+    let app = match App::over(config, store) {
+        Ok(app) => app,
+        Err(error) => {
+            let what = if error.is::<CatalogError>() { "jobs" } else { "rails" };
+            findings.push(finding(what, State::Fail, &format!("{error:#}")));
+            return Ok(());
+        }
+    };
     let skew = (app.engine.clock.now() - database_now).num_seconds();
     let state = if skew.abs() > SKEW_SECONDS { State::Warn } else { State::Ok };
     findings.push(finding("clock", state, &format!("{skew} s from the database's")));

@@ -167,7 +167,10 @@ fn flags(args: &Args) -> Result<Vec<(String, String)>, exit::UsageError> {
     let mut flags = Vec::new();
     for pair in &args.set {
         let Some((key, value)) = pair.split_once('=') else {
-            return Err(exit::UsageError(format!("--set {pair}: expected section.key=value")));
+            // Only the key is repeated: what follows it may be a secret.
+            let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            let key: String = pair.chars().take_while(|c| is_key(*c)).collect();
+            return Err(exit::UsageError(format!("--set {key}…: expected section.key=value")));
         };
         flags.push((key.to_owned(), value.to_owned()));
     }

@@ -45,7 +45,11 @@ pub(super) fn quoted(key: &str, value: &ValueKind) -> String {
 /// A database's address as people may see it: what stands between `//user:` and `@`, and a
 /// `password=` among its parameters, is hidden.
 pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        // Not an address, so nobody knows where in it a password would stand.
+        let may_hold_one = url.contains('@') || url.to_ascii_lowercase().contains("password=");
+        return if may_hold_one { HIDDEN.to_owned() } else { url.to_owned() };
+    };
     let rest = without_userinfo_password(rest);
     let Some((address, parameters)) = rest.split_once('?') else {
         return format!("{scheme}://{rest}");
@@ -104,6 +108,8 @@ mod tests {
             ),
             ("postgres://pay:pw@db/p?Password=x", "postgres://pay:********@db/p?Password=********"),
             ("https://key:pw@rail.example", "https://key:********@rail.example"),
+            ("postgres:pay:s3cret@db/pay", "********"),
+            ("postgres:db?password=s3cret", "********"),
         ] {
             assert_eq!(without_password(url), expected);
         }
