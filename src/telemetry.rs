@@ -3,6 +3,8 @@
 //! A line's name is its field `event` (`job.run.started`); what belongs to it are fields beside
 //! it. Spans are not printed: every line carries its own fields, so that each can be read alone.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
 
@@ -18,6 +20,9 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
+
+/// The field whose value is sums per currency, as JSON.
+const AMOUNTS: &str = "amounts";
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -87,10 +92,10 @@ where
         SystemTime.format_time(&mut Writer::new(&mut ts))?;
         let metadata = event.metadata();
         let mut line = Line(vec![
-            ("ts", ts.into()),
-            ("level", metadata.level().as_str().to_lowercase().into()),
-            ("event", Value::Null),
-            ("target", metadata.target().into()),
+            ("ts".into(), ts.into()),
+            ("level".into(), metadata.level().as_str().to_lowercase().into()),
+            ("event".into(), Value::Null),
+            ("target".into(), metadata.target().into()),
         ]);
         event.record(&mut line);
         // A dependency's line has no name of this kind.
@@ -101,16 +106,23 @@ where
 }
 
 /// The members of the object, in their order.
-struct Line(Vec<(&'static str, Value)>);
+struct Line(Vec<(Cow<'static, str>, Value)>);
 
 impl Line {
     /// A field called like one of ours (`event`) takes its place; no name stands twice.
     fn set(&mut self, field: &Field, value: Value) {
         let name = field.name();
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => *known = value,
-            None => self.0.push((name, value)),
+            None => self.0.push((name.into(), value)),
         }
+    }
+
+    /// Sums per currency (`{"USD":"1.00"}`) as one field each (`amount.USD`): which currencies
+    /// there are is not known when the line's fields are fixed.
+    fn set_amounts(&mut self, amounts: BTreeMap<String, Value>) {
+        let field = |(currency, sum)| (format!("amount.{currency}").into(), sum);
+        self.0.extend(amounts.into_iter().map(field));
     }
 }
 
@@ -126,7 +138,10 @@ impl Visit for Line {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field, value.into());
+        match serde_json::from_str(value) {
+            Ok(amounts) if field.name() == AMOUNTS => self.set_amounts(amounts),
+            _ => self.set(field, value.into()),
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -194,6 +209,14 @@ mod tests {
             rest,
             r#":"info","event":"job.run.finished","target":"payoutd::telemetry::tests","counts.seen":3,"dry_run":false,"state":"succeeded"}"#
         );
+    }
+
+    #[test]
+    fn amounts_are_one_field_per_currency() {
+        let lines = lines(LogLevel::Info, || {
+            tracing::info!(event = "job.run.finished", amounts = r#"{"JPY":"5","USD":"1.00"}"#);
+        });
+        assert!(lines[0].ends_with(r#""amount.JPY":"5","amount.USD":"1.00"}"#), "{lines:?}");
     }
 
     #[test]

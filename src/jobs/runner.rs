@@ -264,6 +264,7 @@ impl Runner {
         let started = self.engine.clock.now();
         info!(event = "job.run.started", job_id = job.job_id, job_kind = job.kind.as_str(),
               run_id = %lease.run_id, trigger, scheduled_for = scheduled_for.map(|at| at.to_rfc3339()),
+              lag_seconds = scheduled_for.map(|due| (started - due).num_seconds()),
               requested_by, replica_id = self.settings.worker_id, definition_hash = job.hash);
         // Its own token: a time-out or a lost lease stops this run and no other.
         let stop = stop.child_token();
@@ -364,9 +365,9 @@ impl Runner {
         let (code, message) = end.error.clone().unzip();
         let outcome = if held { end.state } else { "lost" };
         info!(event = "job.run.finished", job_id = job.job_id, job_kind = job.kind.as_str(),
-              run_id = %lease.run_id, outcome, duration_ms = (now - started).num_milliseconds(),
+              run_id = %lease.run_id, outcome, duration_seconds = (now - started).as_seconds_f64(),
               counts.seen = end.seen, counts.acted = end.acted, counts.skipped = end.skipped,
-              counts.failed = end.failed, amounts = tally.amounts.to_string(), report = end.report,
+              counts.failed = end.failed, amounts = serde_json::to_string(&tally.amounts).unwrap_or_default(), report = end.report,
               error.code = code, error.message = message);
         Ok(())
     }

@@ -86,7 +86,7 @@ fn the_daemon_goes_through_the_whole_cycle_by_itself(mut place: Place) {
             for count in ["counts.seen", "counts.acted", "counts.skipped", "counts.failed"] {
                 assert!(end[count].is_u64() || end[count].is_i64(), "{count}: {end}");
             }
-            assert!(end["duration_ms"].is_number() && end["outcome"].is_string(), "{end}");
+            assert!(end["duration_seconds"].is_number() && end["outcome"].is_string(), "{end}");
             assert!(end["report"].as_str().is_some_and(|report| report.contains("amounts")));
         }
         let instants: Vec<_> = started.iter().map(|line| line["scheduled_for"].as_str()).collect();
