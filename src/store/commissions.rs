@@ -14,7 +14,8 @@ const COMMISSIONS_WANTED: &str = "
     WITH wanted(commission_id) AS MATERIALIZED ({rows})
     SELECT c.commission_id, c.affiliate_id, c.currency, c.order_id, c.order_amount_minor,
            c.amount_minor, c.converted_at
-    FROM wanted JOIN commissions c ON c.org_id = $1 AND c.commission_id = wanted.commission_id";
+    FROM wanted CROSS JOIN commissions c
+    WHERE c.org_id = $1 AND c.commission_id = wanted.commission_id";
 const COMMISSION_INSERT: &str = "
     INSERT INTO commissions (org_id, commission_id, affiliate_id, program_id, currency, order_id,
                              order_amount_minor, amount_minor, status, converted_at, hold_until,
@@ -42,7 +43,8 @@ const COMMISSIONS_RELEASE: &str = "
     RETURNING commissions.affiliate_id, commissions.currency, commissions.amount_minor";
 
 // How the lines of some payouts move their commissions: $2 times the line is added to what is
-// allocated, $3 times to what is paid. A commission is `paid` when all of it is.
+// allocated, $3 times to what is paid. A commission is `paid` when all of it is. CROSS keeps
+// SQLite from walking every line of the org in the order of the grouping.
 const COMMISSIONS_ALLOCATE: &str = "
     WITH asked(payout_id) AS MATERIALIZED ({rows})
     UPDATE commissions
@@ -51,7 +53,8 @@ const COMMISSIONS_ALLOCATE: &str = "
         status = CASE WHEN paid_minor + $3 * lines.amount = amount_minor THEN 'paid'
                       ELSE 'qualified' END
     FROM (SELECT l.commission_id, CAST(SUM(l.amount_minor) AS BIGINT) AS amount
-          FROM asked JOIN payout_lines l ON l.org_id = $1 AND l.payout_id = asked.payout_id
+          FROM asked CROSS JOIN payout_lines l
+          WHERE l.org_id = $1 AND l.payout_id = asked.payout_id
           GROUP BY l.commission_id) AS lines
     WHERE commissions.org_id = $1 AND commissions.commission_id = lines.commission_id";
 

@@ -22,8 +22,9 @@ const PROGRAMS_WANTED: &str = "
     SELECT p.program_id, p.title, p.hold_days, p.auto_credit, p.auto_payout,
            pc.currency, pc.min_payout_minor
     FROM wanted
-    JOIN programs p ON p.org_id = $1 AND p.program_id = wanted.program_id
-    JOIN program_currencies pc ON pc.org_id = p.org_id AND pc.program_id = p.program_id";
+    CROSS JOIN programs p
+    JOIN program_currencies pc ON pc.org_id = p.org_id AND pc.program_id = p.program_id
+    WHERE p.org_id = $1 AND p.program_id = wanted.program_id";
 const PROGRAM_INSERT: &str = "
     INSERT INTO programs (org_id, program_id, title, status, hold_days, auto_credit, auto_payout,
                           created_at) {rows}";
@@ -35,9 +36,10 @@ const AFFILIATES_WANTED: &str = "
     SELECT a.affiliate_id, a.program_id, a.partner_id, a.name, a.email, a.code, a.status,
            m.kind AS method_kind, m.destination, m.status AS method_status
     FROM wanted
-    JOIN affiliates a ON a.org_id = $1 AND a.affiliate_id = wanted.affiliate_id
+    CROSS JOIN affiliates a
     LEFT JOIN payout_methods m
-      ON m.org_id = a.org_id AND m.affiliate_id = a.affiliate_id AND m.is_default = 1";
+      ON m.org_id = a.org_id AND m.affiliate_id = a.affiliate_id AND m.is_default = 1
+    WHERE a.org_id = $1 AND a.affiliate_id = wanted.affiliate_id";
 const AFFILIATE_INSERT: &str = "
     INSERT INTO affiliates (org_id, affiliate_id, program_id, partner_id, name, email, code, status,
                             created_at) {rows}";
@@ -50,10 +52,11 @@ const ENROLMENTS: &str = "
     SELECT a.affiliate_id, wanted.currency, a.program_id, p.hold_days,
            CAST(CASE WHEN pc.currency IS NULL THEN 0 ELSE 1 END AS BIGINT) AS currency_enabled
     FROM wanted
-    JOIN affiliates a ON a.org_id = $1 AND a.affiliate_id = wanted.affiliate_id
+    CROSS JOIN affiliates a
     JOIN programs p ON p.org_id = a.org_id AND p.program_id = a.program_id
     LEFT JOIN program_currencies pc
-      ON pc.org_id = a.org_id AND pc.program_id = a.program_id AND pc.currency = wanted.currency";
+      ON pc.org_id = a.org_id AND pc.program_id = a.program_id AND pc.currency = wanted.currency
+    WHERE a.org_id = $1 AND a.affiliate_id = wanted.affiliate_id";
 
 /// A program as it stands, one row per enabled currency.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]

@@ -31,10 +31,10 @@ const LINES_INSERT: &str = "
                  c.amount_minor - c.allocated_minor AS open,
                  CAST(SUM(c.amount_minor - c.allocated_minor) OVER fifo AS BIGINT) AS upto,
                  ROW_NUMBER() OVER fifo AS line_no
-          FROM asked
-          JOIN commissions c ON c.org_id = $1 AND c.affiliate_id = asked.affiliate_id
-           AND c.currency = asked.currency AND c.status = 'qualified'
-           AND c.allocated_minor < c.amount_minor
+          FROM asked CROSS JOIN commissions c
+          WHERE c.org_id = $1 AND c.affiliate_id = asked.affiliate_id
+            AND c.currency = asked.currency AND c.status = 'qualified'
+            AND c.allocated_minor < c.amount_minor
           WINDOW fifo AS (PARTITION BY asked.payout_id ORDER BY c.credited_at, c.commission_id
                           ROWS UNBOUNDED PRECEDING)) AS queue
     WHERE queue.upto - queue.open < queue.amount";

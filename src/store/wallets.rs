@@ -21,9 +21,8 @@ const WALLETS_LOCK: &str = "
     WITH wanted(affiliate_id, currency) AS MATERIALIZED ({rows})
     SELECT w.affiliate_id, w.currency, w.held_minor, w.available_minor, w.in_flight_minor,
            w.paid_minor, w.version
-    FROM wallets w
-    JOIN wanted ON wanted.affiliate_id = w.affiliate_id AND wanted.currency = w.currency
-    WHERE w.org_id = $1
+    FROM wanted CROSS JOIN wallets w
+    WHERE w.org_id = $1 AND w.affiliate_id = wanted.affiliate_id AND w.currency = wanted.currency
     ORDER BY w.affiliate_id, w.currency {lock:w}";
 
 const ENTRY_INSERT: &str = "

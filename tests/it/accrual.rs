@@ -91,8 +91,8 @@ on_both! {
     async fn a_batch_wider_than_one_statement_goes_in_whole(h: &Harness) {
         h.enrol(program("creator"), &["ana"]).await;
         let commissions: Vec<_> =
-            (0..4_500).map(|i| h.commission(&format!("c{i}"), "ana", 1)).collect();
-        assert_eq!(h.accrue(&commissions).await.len(), 4_500);
-        assert_eq!((h.wallet("ana").await.available, h.count("entries").await), (4_500, 1));
+            (0..10_500).map(|i| h.commission(&format!("c{i}"), "ana", 1)).collect();
+        assert_eq!(h.accrue(&commissions).await.len(), 10_500);
+        assert_eq!((h.wallet("ana").await.available, h.count("entries").await), (10_500, 1));
     }
 }

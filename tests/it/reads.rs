@@ -72,7 +72,7 @@ on_both! {
         assert_eq!(payouts.len(), 1);
         assert_eq!((payouts[0].status, payouts[0].payouts, payouts[0].amount_minor),
                    (PayoutStatus::Completed, 1, 1_500));
-        assert_eq!(h.store.orgs().await.expect("orgs"), [h.org.clone()]);
+        assert_eq!(h.store.orgs().await.expect("orgs"), std::slice::from_ref(&h.org));
     }
 
     async fn an_explanation_shows_every_gate_and_the_latest_decisions(h: &Harness) {

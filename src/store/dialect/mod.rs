@@ -16,6 +16,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool};
+use tracing::log::LevelFilter;
 
 use super::StoreError;
 pub(super) use statement::sql;
@@ -82,8 +83,11 @@ impl Pools {
             std::fs::create_dir_all(folder)
                 .map_err(|source| unreachable(sqlx::Error::Io(source)))?;
         }
-        let one =
-            SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(120));
+        let one = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(120))
+            // A heartbeat waits for the batch in hand: that is how one writer works.
+            .acquire_slow_level(LevelFilter::Off);
         let writer = one.connect_with(options.clone()).await.map_err(unreachable)?;
         let many = SqlitePoolOptions::new().max_connections(max_connections);
         let readers = many.connect_with(options).await.map_err(unreachable)?;

@@ -1,7 +1,8 @@
 //! Statements: one text, bound and run on either database.
 //!
-//! A list of rows that is joined stands in a CTE that says MATERIALIZED: without the word SQLite
-//! folds the list into the join and reads all of it again for every row of the table.
+//! A list of rows that is joined stands in a CTE that says MATERIALIZED, and a table is CROSS
+//! JOINed to it: SQLite, which knows nothing of the list's length, would otherwise read the table
+//! and go through the whole list for every row of it. PostgreSQL plans both as it likes.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::database::HasStatementCache;
