@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// After this long, what has not happened will not happen.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Between two looks at what has not happened yet.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// Asks `look` until it answers.
 pub fn soon<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -20,7 +22,7 @@ pub fn soon<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(begun.elapsed() < PATIENCE, "waited in vain for: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(GLANCE);
     }
 }
 
@@ -84,9 +86,16 @@ impl Process {
 
     /// Waits for its end.
     pub fn ended(mut self) -> Ran {
-        let line = self.line.clone();
-        let status = soon(&line, || self.child.try_wait().expect("a process of ours"));
-        Ran { line, status, out: self.out(), err: self.err() }
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a process of ours") {
+                break status;
+            }
+            let told = || format!("{} does not end\n{}\n{}", self.line, self.out(), self.err());
+            assert!(begun.elapsed() < PATIENCE, "{}", told());
+            std::thread::sleep(GLANCE);
+        };
+        Ran { line: self.line.clone(), status, out: self.out(), err: self.err() }
     }
 }
 
