@@ -139,14 +139,16 @@ impl Engine {
             let claimed = self.claim(work, org, reach, &after).await?;
             let Some(last) = claimed.last() else { break };
             after = last.row.submission_id.to_string();
-            let mut answers = futures::stream::iter(claimed)
+            let mut applied = futures::stream::iter(claimed)
                 .map(|claimed| async {
                     let answer = self.ask(&claimed).await;
-                    (claimed, answer)
+                    self.apply(work, claimed, answer).await
                 })
                 .buffer_unordered(self.settings.calls_in_flight);
-            while let Some((claimed, answer)) = answers.next().await {
-                tally.merge(self.apply(work, claimed, answer).await?)?;
+            // Nothing else is waited for in this loop: a call that nobody polls keeps what it
+            // holds (the rail's token, a connection) from those that wait for it.
+            while let Some(one) = applied.next().await {
+                tally.merge(one?)?;
             }
         }
         Ok(())

@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool};
 use tracing::log::LevelFilter;
 
 use super::StoreError;
@@ -27,6 +27,9 @@ const POSTGRES_NOW: &str = "SELECT date_trunc('milliseconds', clock_timestamp())
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Longest time that the first connection may take.
+const LONGEST_CONNECT: Duration = Duration::from_secs(15);
 
 /// The two databases. Cloning shares the pools.
 #[derive(Debug, Clone)]
@@ -57,6 +60,10 @@ impl Pools {
             let options = PgConnectOptions::from_str(url).map_err(unreachable)?;
             // Statements are ours and their parameters people's: neither belongs into the log.
             let options = options.application_name("payoutd").disable_statement_logging();
+            // One connection first: a pool hides why it cannot connect behind its own time-out.
+            let first = tokio::time::timeout(LONGEST_CONNECT, options.connect()).await;
+            let first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(unreachable)?;
+            first.close().await.map_err(unreachable)?;
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
                 .acquire_timeout(Duration::from_secs(30))
