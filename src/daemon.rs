@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler};
@@ -129,12 +128,11 @@ async fn look(runner: &Runner, runs: &TaskTracker, stop: &CancellationToken) -> 
             continue;
         }
         let (runner, stop) = (runner.clone(), stop.clone());
-        // A thread of its own: a long run keeps nobody else from being polled.
-        runs.spawn_blocking(move || Handle::current().block_on(async move {
+        runs.spawn(async move {
             if let Err(cause) = runner.run_queued(&run, &stop).await {
                 error!(event = "job.run.not_run", job_id = run.job_id, run_id = %run.run_id, %cause);
             }
-        }));
+        });
     }
     Ok(())
 }

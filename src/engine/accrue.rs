@@ -50,7 +50,7 @@ impl Engine {
         org: &OrgId,
         commissions: &[NewCommission],
     ) -> Result<Vec<Verdict>, EngineError> {
-        self.retrying(async || {
+        self.retrying(|| async {
             let now = self.clock.now();
             let batch: BatchId = self.clock.mint();
             let mut tx = self.begin(work).await?;

@@ -19,7 +19,7 @@ impl Engine {
         reason: &str,
     ) -> Result<(), EngineError> {
         let cancelled = self
-            .retrying(async || {
+            .retrying(|| async {
                 let mut tx = self.begin(work).await?;
                 let stamp = Stamp { org, actor: &work.actor, now: self.clock.now() };
                 let moves = [PayoutMove {

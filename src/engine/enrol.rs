@@ -18,7 +18,7 @@ impl Engine {
         org: &OrgId,
         programs: &[NewProgram],
     ) -> Result<Vec<Verdict>, EngineError> {
-        self.retrying(async || {
+        self.retrying(|| async {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
             tx.org_ensure(org, now).await?;
@@ -56,7 +56,7 @@ impl Engine {
         org: &OrgId,
         affiliates: &[NewAffiliate],
     ) -> Result<Vec<Verdict>, EngineError> {
-        self.retrying(async || {
+        self.retrying(|| async {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
             let ids: Vec<_> = affiliates.iter().map(|a| &a.affiliate_id).collect();

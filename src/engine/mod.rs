@@ -190,10 +190,10 @@ impl Engine {
 
     /// Runs a transaction again, from its start, when it lost a race; what it writes carries
     /// unique keys, so a try that did commit cannot be repeated.
-    async fn retrying<T>(
-        &self,
-        transaction: impl AsyncFn() -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
+    async fn retrying<T, F>(&self, transaction: impl Fn() -> F) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, EngineError>>,
+    {
         let mut tries = 1;
         loop {
             match transaction().await {

@@ -161,7 +161,7 @@ impl Engine {
         reach: Reach,
         after: &str,
     ) -> Result<Vec<Claimed>, EngineError> {
-        self.retrying(async || {
+        self.retrying(|| async {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
             let rows = match reach {
@@ -244,7 +244,7 @@ impl Engine {
             counts: false,
             refused: false,
         };
-        self.retrying(async || {
+        self.retrying(|| async {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
             tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await?;
@@ -306,7 +306,7 @@ impl Engine {
         tally.note(format!("{}: {problem}", named(&row.org_id, row)));
         warn!(event = "submission.not_answered", submission_id = %row.submission_id,
               provider = %row.method_kind, code = problem.code.as_str(), message = problem.message.as_str());
-        self.retrying(async || {
+        self.retrying(|| async {
             let now = self.clock.now();
             let unaskable = matches!(problem.code.as_str(), "window_passed" | "body_changed");
             let record = CheckRecord {
@@ -343,7 +343,7 @@ impl Engine {
     ) -> Result<Tally, EngineError> {
         let Claimed { row, transfers } = claimed;
         let Some(provider) = self.provider(row.method_kind) else { return Ok(Tally::default()) };
-        self.retrying(async || {
+        self.retrying(|| async {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
             let record = CheckRecord {
@@ -375,7 +375,7 @@ impl Engine {
     ) -> Result<Tally, EngineError> {
         let Claimed { row, transfers } = claimed;
         let sorted = Sorted::new(transfers, reports);
-        self.retrying(async || {
+        self.retrying(|| async {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
             let stamp = Stamp { org: &row.org_id, actor: &work.actor, now };

@@ -36,8 +36,7 @@ impl Engine {
     ) -> Result<Tally, EngineError> {
         let mut tally = Tally::default();
         while !work.stop.is_cancelled() {
-            let released =
-                self.retrying(async || self.release_batch(work, org, program, batch).await).await?;
+            let released = self.retrying(|| self.release_batch(work, org, program, batch)).await?;
             let Some(released) = released else { break };
             for commission in &released {
                 tally.seen += 1;

@@ -45,8 +45,7 @@ impl Engine {
         let mut tally = Tally::default();
         let mut after: Option<WalletKey> = None;
         while !work.stop.is_cancelled() {
-            let page =
-                self.retrying(async || self.request_page(work, org, request, after.as_ref()).await);
+            let page = self.retrying(|| self.request_page(work, org, request, after.as_ref()));
             let (page, last) = page.await?;
             tally.merge(page)?;
             let Some(last) = last else { break };
@@ -100,7 +99,7 @@ impl Engine {
         org: &OrgId,
         request: &PersonRequest,
     ) -> Result<PayoutId, EngineError> {
-        self.retrying(async || {
+        self.retrying(|| async {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
             let Some(candidate) = tx.candidate_lock(org, &request.wallet, "").await? else {

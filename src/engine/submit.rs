@@ -147,7 +147,7 @@ impl Engine {
     ) -> Result<Step, EngineError> {
         let Some(provider) = self.provider(queue.method_kind) else { return Ok(Step::Done) };
         let (step, cancelled) = self
-            .retrying(async || {
+            .retrying(|| async {
                 let mut tx = self.begin(work).await?;
                 let limit = i64::try_from(provider.batch_size()).unwrap_or(i64::MAX);
                 let page = tx.queued_page(queue, limit).await?;
@@ -193,7 +193,7 @@ impl Engine {
     ) -> Result<Step, EngineError> {
         let Some(provider) = self.provider(rail.0) else { return Ok(Step::Done) };
         let (step, dismantled) = self
-            .retrying(async || {
+            .retrying(|| async {
                 let now = self.clock.now();
                 let mut tx = self.begin(work).await?;
                 let Some(row) = tx.submission_to_send(org, rail, due_by).await? else {
@@ -288,7 +288,7 @@ impl Engine {
         planned: &Planned,
         sent: &Sent,
     ) -> Result<Tally, EngineError> {
-        self.retrying(async || {
+        self.retrying(|| async {
             let now = self.clock.now();
             let mut tx = self.store.begin().await?;
             let Planned { row, transfers, lease_token, provider, .. } = planned;
