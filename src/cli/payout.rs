@@ -49,6 +49,21 @@ pub enum PayoutCommand {
         #[arg(long)]
         org: Option<String>,
     },
+    /// Send a payout in review, and all that left with it, again: you looked at the provider, and
+    /// nothing of it was paid
+    Resend {
+        /// Id of the payout
+        id: String,
+        /// Said aloud, because sending what was paid pays twice
+        #[arg(long, required = true)]
+        nothing_was_paid: bool,
+        /// What was found at the provider, for the record
+        #[arg(long)]
+        reason: String,
+        /// Org; may be left out if there is only one
+        #[arg(long)]
+        org: Option<String>,
+    },
     /// Cancel a payout that was not sent yet; its money becomes available again
     Cancel {
         /// Id of the payout
@@ -87,6 +102,17 @@ pub async fn run(config: &Config, output: Output, command: PayoutCommand) -> any
                 output.json(&json!({"payout_id": retried, "retry_of": id}))?;
             } else {
                 output.text(&format!("requested again as {retried}"))?;
+            }
+        }
+        PayoutCommand::Resend { id, nothing_was_paid: _, reason, org } => {
+            let org = app.org(org.as_deref()).await?;
+            let payouts = app.engine.resend(&app.work(), &org, &payout_id(&id)?, &reason).await?;
+            if output.json {
+                output.json(&json!({"payout_id": id, "sent_again": payouts}))?;
+            } else {
+                output.text(&format!(
+                    "{payouts} payouts are sent again by the next submit-transfers"
+                ))?;
             }
         }
         PayoutCommand::Cancel { id, reason, org } => {

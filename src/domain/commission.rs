@@ -18,6 +18,10 @@ words! {
     }
 }
 
+/// The largest commission that is taken, in minor units (10,000,000,000.00 USD): no order earns
+/// it, and sums of millions of them still fit.
+pub const LARGEST_COMMISSION_MINOR: i64 = 1_000_000_000_000;
+
 /// A commission as it is brought in: what an order earned an affiliate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCommission {

@@ -15,7 +15,7 @@ mod transfer;
 mod wallet;
 mod words;
 
-pub use commission::{CommissionStatus, NewCommission};
+pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
     Actor, AffiliateId, BatchId, CommissionId, IdError, MethodId, Minted, OrgId, PartnerId,

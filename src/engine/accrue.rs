@@ -6,8 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Engine, EngineError, Work, ledger};
 use crate::domain::{
-    AffiliateId, BatchId, Bucket, CommissionId, CommissionStatus, Currency, EntryKind, MoneyError,
-    Movement, NewCommission, OrgId, ProgramId, WalletKey,
+    AffiliateId, BatchId, Bucket, CommissionId, CommissionStatus, Currency, EntryKind,
+    LARGEST_COMMISSION_MINOR, Money, MoneyError, Movement, NewCommission, OrgId, ProgramId,
+    WalletKey,
 };
 use crate::store::{Accrual, CommissionRow, EnrolmentRow, Tx};
 
@@ -103,6 +104,11 @@ fn judge(
     known: &HashMap<CommissionId, CommissionRow>,
 ) -> Verdict {
     let currency = commission.amount.currency;
+    if commission.amount.minor > LARGEST_COMMISSION_MINOR {
+        let largest = Money::new(LARGEST_COMMISSION_MINOR, currency);
+        let reason = format!("{} is more than a commission can be ({largest})", commission.amount);
+        return Verdict::refused("amount", reason);
+    }
     let Some(enrolment) = enrolments.get(&(commission.affiliate_id.clone(), currency)) else {
         let reason = format!("affiliate {} does not exist", commission.affiliate_id);
         return Verdict::refused("affiliate_id", reason);

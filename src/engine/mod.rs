@@ -112,6 +112,10 @@ pub enum EngineError {
     },
     #[error("payout {payout_id} was retried already, as {retried_as}: look at that one")]
     AlreadyRetried { payout_id: PayoutId, retried_as: PayoutId },
+    #[error(
+        "payout {payout_id} is not in review: only one whose send nobody could clear up is sent again by a person"
+    )]
+    NotInReview { payout_id: PayoutId },
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -135,6 +139,7 @@ impl EngineError {
             Self::NoPayout { .. } => "no_payout",
             Self::WrongStatus { .. } => "wrong_status",
             Self::AlreadyRetried { .. } => "already_retried",
+            Self::NotInReview { .. } => "not_in_review",
             Self::Refused { .. } => "refused",
         }
     }
@@ -147,6 +152,7 @@ impl EngineError {
                 | Self::NoPayout { .. }
                 | Self::WrongStatus { .. }
                 | Self::AlreadyRetried { .. }
+                | Self::NotInReview { .. }
                 | Self::Refused { .. }
         )
     }

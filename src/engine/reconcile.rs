@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::outcome::{Stamp, end_transfers};
 use super::sorted::{Sorted, is_open};
-use super::submission::{Refusal, body_hash, named, outgoing};
+use super::submission::{body_hash, named, outgoing};
 use super::{Engine, EngineError, Tally, Work};
 use crate::domain::{Money, OrgId, Scope, SubmissionState, TransferState};
 use crate::providers::{Found, ItemReport, Problem, Sent};
@@ -32,8 +32,8 @@ const PAUSES: [TimeDelta; 7] = [
 ];
 /// How long money may still come back after it arrived (PayPal: 30 days), watched daily.
 const WATCH: TimeDelta = TimeDelta::days(31);
-/// Re-sends of the same bytes that a provider must have refused in a row, over at least
-/// [`REFUSED_FOR`], before an unclear send counts as refused.
+/// Re-sends of the same bytes that a provider has refused in a row, over at least
+/// [`REFUSED_FOR`], after which a person is asked to look.
 const REFUSALS_NEEDED: i64 = 3;
 const REFUSED_FOR: TimeDelta = TimeDelta::minutes(15);
 
@@ -269,12 +269,8 @@ impl Engine {
             Answer::Looked(Found::Items(reports)) => {
                 return self.apply_reports(work, &claimed, &reports).await;
             }
-            Answer::Resent(Sent::Refused { items, problem }) => {
-                if !self.is_refused_for_good(&claimed.row) {
-                    return self.ask_again_later(work, &claimed, &problem, true).await;
-                }
-                let refusal = Refusal { items: items.into_iter().collect(), problem };
-                return self.refused_for_good(work, &claimed, &refusal).await;
+            Answer::Resent(Sent::Refused { problem, .. }) => {
+                return self.ask_again_later(work, &claimed, &problem, true).await;
             }
             Answer::Looked(Found::Nothing(problem) | Found::Unclear(problem))
             | Answer::Unaskable(problem)
@@ -309,8 +305,9 @@ impl Engine {
         self.retrying(|| async {
             let now = self.clock.now();
             let unaskable = matches!(problem.code.as_str(), "window_passed" | "body_changed");
+            let unclear = unaskable || (refused && self.stays_refused(row));
             let record = CheckRecord {
-                state: if unaskable { SubmissionState::Review } else { row.state },
+                state: if unclear { SubmissionState::Review } else { row.state },
                 provider_batch_id: None,
                 problem: Some((problem.code.clone(), problem.message.clone())),
                 next_check_at: Some(now + self.pause(row.checks)),
@@ -326,44 +323,11 @@ impl Engine {
         Ok(tally)
     }
 
-    /// Whether this refusal is one of several in a row, over a while: identical bytes that stay
-    /// refused were never taken. Once, or within minutes, proves nothing.
-    fn is_refused_for_good(&self, row: &SubmissionRow) -> bool {
+    /// Whether this refusal is one of several in a row, over a while. That makes it likely that
+    /// the first send was not taken either, but it is no proof: a person has to look.
+    fn stays_refused(&self, row: &SubmissionRow) -> bool {
         let since = row.refused_since.map(|since| self.clock.now() - since);
         row.refusals + 1 >= REFUSALS_NEEDED && since.is_some_and(|since| since >= REFUSED_FOR)
-    }
-
-    /// The same bytes were refused again and again: identical bytes that are refused now would
-    /// have been refused then, so nothing of the first send was paid.
-    async fn refused_for_good(
-        &self,
-        work: &Work,
-        claimed: &Claimed,
-        refusal: &Refusal,
-    ) -> Result<Tally, EngineError> {
-        let Claimed { row, transfers } = claimed;
-        let Some(provider) = self.provider(row.method_kind) else { return Ok(Tally::default()) };
-        self.retrying(|| async {
-            let now = self.clock.now();
-            let mut tx = self.begin(work).await?;
-            let record = CheckRecord {
-                state: SubmissionState::Refused,
-                provider_batch_id: None,
-                problem: Some((refusal.problem.code.clone(), refusal.problem.message.clone())),
-                next_check_at: None,
-                counts: true,
-                refused: true,
-            };
-            if !tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await? {
-                return Ok(Tally::default());
-            }
-            let stamp = Stamp { org: &row.org_id, actor: &work.actor, now };
-            let tally =
-                self.dismantle(&mut tx, stamp, provider.as_ref(), transfers, refusal).await?;
-            tx.commit().await?;
-            Ok(tally)
-        })
-        .await
     }
 
     /// Applies what the provider says of each transfer, in one transaction.

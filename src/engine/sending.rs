@@ -14,6 +14,8 @@ use crate::store::{Queue, SendRecord, SubmissionRow, Transfer};
 
 /// A provider that asks for a pause of at most this long is waited for within the send.
 const PATIENCE: TimeDelta = TimeDelta::seconds(10);
+/// A provider that asks for a longer pause than this is tried again all the same.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
 /// Pauses waited for within one send.
 const MOST_PAUSES: u32 = 5;
 /// After a refusal of us (funds, permission) the rail is left alone for this long.
@@ -107,7 +109,8 @@ pub(super) fn send_record(sent: &Sent, now: DateTime<Utc>) -> SendRecord {
         // The next run tries again: how often jobs run is the pause between tries.
         Sent::NotSent(problem) => prepared(problem, TimeDelta::zero()),
         Sent::Throttled { retry_after, problem } => {
-            prepared(problem, retry_after.unwrap_or(TimeDelta::minutes(1)))
+            let pause = retry_after.unwrap_or(TimeDelta::minutes(1));
+            prepared(problem, pause.min(LONGEST_PAUSE))
         }
         Sent::Blocked(problem) => prepared(problem, BLOCKED_FOR),
         Sent::Refused { problem, .. } => record(SubmissionState::Refused, Some(problem)),

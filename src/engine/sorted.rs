@@ -63,8 +63,11 @@ impl Sorted {
             (Standing::Settled, _) if let Some(amount) = differs => {
                 // Never settled on another amount than was asked: a person has to look.
                 let words = format!(
-                    "transfer {} is {} {}, the provider says {amount}: look it up by hand",
-                    transfer.transfer_id, transfer.amount, transfer.amount.currency
+                    "transfer {} is {} {}, the provider says {amount} {}: look it up by hand",
+                    transfer.transfer_id,
+                    transfer.amount,
+                    transfer.amount.currency,
+                    amount.currency
                 );
                 self.notes.push(words.clone());
                 let (code, message) = (Some("amount_mismatch".to_owned()), Some(words));

@@ -120,17 +120,33 @@ impl Engine {
             tally.act(amount)?;
         }
         let again = Problem::new("batch_refused", "refused with others; sent again without them");
-        let news: Vec<_> = surviving.iter().map(|transfer| note(transfer, &again)).collect();
-        tx.transfers_move(stamp.org, TransferState::Rejected, &news, stamp.now).await?;
         let parts = if failing.is_empty() { 2 } else { 1 };
         let width = surviving.len().div_ceil(parts).max(1);
-        for part in surviving.chunks(width) {
-            let members = part.iter().map(|transfer| Member::from(*transfer)).collect();
+        let groups: Vec<_> = surviving.chunks(width).collect();
+        self.send_again(tx, stamp, provider, &groups, &again).await?;
+        Ok(tally)
+    }
+
+    /// Ends attempts that certainly paid nothing, and puts their payouts into new submissions,
+    /// one for each group, under new references.
+    pub(super) async fn send_again(
+        &self,
+        tx: &mut Tx,
+        stamp: Stamp<'_>,
+        provider: &dyn Provider,
+        groups: &[&[&Transfer]],
+        why: &Problem,
+    ) -> Result<(), EngineError> {
+        let ended = groups.iter().copied().flatten();
+        let news: Vec<_> = ended.map(|transfer| note(transfer, why)).collect();
+        tx.transfers_move(stamp.org, TransferState::Rejected, &news, stamp.now).await?;
+        for group in groups {
+            let members = group.iter().map(|transfer| Member::from(*transfer)).collect();
             if let Some(submission) = self.compose(provider, members) {
                 tx.submission_insert(stamp.org, &submission, stamp.now).await?;
             }
         }
-        Ok(tally)
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use super::dialect::{Value, sql};
 use super::{NewTransfer, Store, StoreError, Tx};
 use crate::domain::{
-    Currency, MethodKind, OrgId, Reference, SubmissionId, SubmissionState, TransferState,
+    Currency, MethodKind, OrgId, PayoutId, Reference, SubmissionId, SubmissionState, TransferState,
 };
 
 const SUBMISSION_INSERT: &str = "
@@ -35,6 +35,11 @@ const SUBMISSIONS_OPEN: &str = submissions!(
      ORDER BY s.submission_id LIMIT $3 {lock-free:s}"
 );
 const SUBMISSION: &str = submissions!("WHERE s.org_id = $1 AND s.submission_id = $2");
+const SUBMISSION_IN_REVIEW: &str = submissions!(
+    "JOIN transfers t ON t.org_id = s.org_id AND t.submission_id = s.submission_id
+     WHERE s.org_id = $1 AND t.payout_id = $2 AND t.state = 'unknown' AND s.state = 'review'
+       AND s.provider_batch_id IS NULL {lock:s}"
+);
 const SUBMISSION_REHASH: &str = "
     UPDATE submissions SET body_hash = $3
     WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared' AND first_sent_at IS NULL";
@@ -221,6 +226,15 @@ impl Tx {
     ) -> Result<SubmissionRow, StoreError> {
         let row = sql(SUBMISSION).bind(org).bind(submission).maybe(self).await?;
         row.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+    }
+
+    /// The submission in review that a payout's live transfer is in, locked, if there is one.
+    pub async fn submission_in_review(
+        &mut self,
+        org: &OrgId,
+        payout: &PayoutId,
+    ) -> Result<Option<SubmissionRow>, StoreError> {
+        sql(SUBMISSION_IN_REVIEW).bind(org).bind(payout).maybe(self).await
     }
 
     /// Replaces the hash of a submission that was certainly not sent.

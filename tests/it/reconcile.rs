@@ -3,8 +3,8 @@
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use payoutd::domain::{MethodKind, Money, PayoutStatus, Scope};
-use payoutd::engine::{EngineSettings, Reach};
+use payoutd::domain::{MethodKind, Money, PayoutId, PayoutStatus, Scope};
+use payoutd::engine::{EngineError, EngineSettings, Reach};
 use payoutd::providers::{Found, Outgoing, Problem, Provider, Sent};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -44,6 +44,45 @@ impl Provider for Generous {
     async fn ping(&self) -> Result<(), Problem> {
         self.0.ping().await
     }
+}
+
+/// A rail that takes one call at a time, first come, first served.
+struct OneLine {
+    rail: Arc<dyn Provider>,
+    line: tokio::sync::Mutex<()>,
+}
+
+#[async_trait]
+impl Provider for OneLine {
+    fn kind(&self) -> MethodKind {
+        self.rail.kind()
+    }
+    fn batch_size(&self) -> usize {
+        self.rail.batch_size()
+    }
+    fn resend_window(&self) -> TimeDelta {
+        self.rail.resend_window()
+    }
+    fn render(&self, outgoing: &Outgoing) -> String {
+        self.rail.render(outgoing)
+    }
+    async fn send(&self, outgoing: &Outgoing, body: &str) -> Sent {
+        let _line = self.line.lock().await;
+        self.rail.send(outgoing, body).await
+    }
+    async fn look_up(&self, outgoing: &Outgoing) -> Found {
+        let _line = self.line.lock().await;
+        self.rail.look_up(outgoing).await
+    }
+    async fn ping(&self) -> Result<(), Problem> {
+        self.rail.ping().await
+    }
+}
+
+async fn payout_of(h: &Harness, name: &str) -> PayoutId {
+    let payouts = h.payouts().await;
+    let payout = payouts.into_iter().find(|payout| payout.affiliate_id.as_str() == name);
+    payout.expect("a payout").payout_id
 }
 
 async fn payouts_of(h: &Harness, names: &[&str]) {
@@ -246,14 +285,46 @@ on_both! {
         h.settle_all().await;
     }
 
-    async fn a_refusal_of_the_same_bytes_is_believed_only_after_several(h: &Harness) {
+    async fn a_send_that_stays_refused_is_a_persons_to_clear_up(h: &Harness) {
         payouts_of(h, &["ana", "refused-ben"]).await;
         h.arm("lost_request", json!({})).await;
         h.submit().await;
-        h.reconcile().await;
-        assert_eq!(status_of(h, "refused-ben").await, "processing", "one refusal proves little");
+        for _ in 0..2 {
+            h.reconcile().await;
+            let early = h.engine.resend(&h.work(), &h.org, &payout_of(h, "ana").await, "x").await;
+            assert!(matches!(early, Err(EngineError::NotInReview { .. })), "{early:?}");
+            h.clock.advance(TimeDelta::minutes(10));
+        }
+        for _ in 0..3 {
+            h.clock.advance(TimeDelta::hours(2));
+            h.reconcile().await;
+        }
+        assert_eq!(h.count("submissions WHERE state = 'review'").await, 1);
+        assert_eq!(h.wallet("ana").await.in_flight, 1_500);
+        let ana = payout_of(h, "ana").await;
+        let sent = h.engine.resend(&h.work(), &h.org, &ana, "not in PayPal's list").await;
+        assert_eq!(sent.expect("sent again"), 2);
+        h.submit().await;
         h.settle_all().await;
         assert_eq!((status_of(h, "ana").await, status_of(h, "refused-ben").await), ("completed", "failed"));
+        let again = h.engine.resend(&h.work(), &h.org, &ana, "x").await;
+        assert!(matches!(again, Err(EngineError::NotInReview { .. })), "{again:?}");
+    }
+
+    async fn calls_that_wait_for_one_another_do_not_stand_still(h: &Harness) {
+        let names = ["ana", "ben", "cem", "dan", "eve", "fay", "gus", "hal"];
+        payouts_of(h, &names).await;
+        h.arm("lost_response", json!({"times": 8})).await;
+        let one_by_one = h.rail(json!({"batch_size": 1}));
+        let sender = h.engine_with(vec![Arc::clone(&one_by_one)], EngineSettings::default());
+        for _ in 0..3 {
+            h.submit_with(&sender).await;
+        }
+        let line = tokio::sync::Mutex::default();
+        let rail: Arc<dyn Provider> = Arc::new(OneLine { rail: one_by_one, line });
+        let engine = h.engine_with(vec![rail], EngineSettings::default());
+        let long = std::time::Duration::from_secs(20);
+        tokio::time::timeout(long, h.reconcile_with(&engine)).await.expect("it does not stand still");
     }
 
     async fn asking_again_changes_nothing(h: &Harness) {

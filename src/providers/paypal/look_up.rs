@@ -107,21 +107,34 @@ fn reports(outgoing: &Outgoing, states: &[ItemState], dead: bool) -> Vec<ItemRep
         let by_id = || by_id.get(item.provider_id.as_deref()?);
         match by_reference.get(item.reference.as_str()).or_else(by_id) {
             Some(state) => Some(report(item, state, dead)),
-            None => dead.then(|| left_out(item)),
+            // What was settled is undone by the item's own word alone, not by its absence.
+            None => (dead && item.open).then(|| left_out(item)),
         }
     };
     outgoing.items.iter().filter_map(report_of).collect()
 }
 
 fn report(item: &OutgoingItem, state: &ItemState, dead: bool) -> ItemReport {
+    let amount = state.payout_item.amount.as_ref().and_then(super::wire::Amount::money);
+    let (standing, problem) = match standing(&state.transaction_status, dead && item.open) {
+        // Nothing settles on less than the amount that PayPal says it paid.
+        Standing::Settled if amount.is_none() => (Standing::Open, Some(unreadable_amount())),
+        standing => (standing, state.problem()),
+    };
     ItemReport {
         reference: item.reference.clone(),
         provider_id: state.payout_item_id.clone().or_else(|| item.provider_id.clone()),
-        standing: standing(&state.transaction_status, dead),
+        standing,
         provider_status: state.transaction_status.clone(),
-        amount: state.payout_item.amount.as_ref().and_then(super::wire::Amount::money),
-        problem: state.problem(),
+        amount,
+        problem,
     }
+}
+
+fn unreadable_amount() -> Problem {
+    let words =
+        "PayPal says SUCCESS of an amount that is missing or cannot be read: look it up by hand";
+    Problem::new("amount_unreadable", words)
 }
 
 fn left_out(item: &OutgoingItem) -> ItemReport {
@@ -221,11 +234,42 @@ mod tests {
     fn a_denied_batch_rejects_even_the_items_that_it_leaves_out() {
         let states = states(json!([
             {"payout_item_id": "P0", "transaction_status": "SUCCESS",
-             "payout_item": {"sender_item_id": "ITEM00000000000"}},
+             "payout_item": {"sender_item_id": "ITEM00000000000",
+                             "amount": {"value": "12.34", "currency": "USD"}}},
         ]));
         let reports = reports(&outgoing(2), &states, true);
         let standings: Vec<_> = reports.iter().map(|report| report.standing).collect();
         assert_eq!(standings, [Standing::Settled, Standing::Rejected]);
+    }
+
+    #[test]
+    fn what_was_settled_is_not_undone_by_its_absence_from_a_denied_batch() {
+        let mut outgoing = outgoing(2);
+        outgoing.items.iter_mut().for_each(|item| item.open = false);
+        let nameless = states(json!([
+            {"transaction_status": "", "payout_item": {"sender_item_id": "ITEM00000000000"}},
+        ]));
+        let reports = reports(&outgoing, &nameless, true);
+        let standings: Vec<_> = reports.iter().map(|report| report.standing).collect();
+        assert_eq!(standings, [Standing::Open]);
+    }
+
+    #[test]
+    fn success_of_an_amount_that_cannot_be_read_settles_nothing() {
+        for amount in [
+            json!(null),
+            json!({"value": "1,000.00", "currency": "USD"}),
+            json!({"value": "12.345", "currency": "USD"}),
+            json!({"value": "12.34", "currency": "XXX"}),
+        ] {
+            let mut item = json!({"sender_item_id": "ITEM00000000000"});
+            item["amount"] = amount.clone();
+            let states = states(json!([{"transaction_status": "SUCCESS", "payout_item": item}]));
+            let report = &reports(&outgoing(1), &states, false)[0];
+            assert_eq!(report.standing, Standing::Open, "{amount}");
+            let problem = report.problem.as_ref().map(|problem| problem.code.as_str());
+            assert_eq!(problem, Some("amount_unreadable"), "{amount}");
+        }
     }
 
     #[test]
