@@ -50,6 +50,7 @@ fn outgoing(receivers: &[&str]) -> Outgoing {
         amount: Money::new(minor, currency),
         provider_id: None,
         open: true,
+        settled: false,
     };
     Outgoing {
         reference: Clock::System.mint(),

@@ -120,6 +120,7 @@ fn what_the_adapter_sends_is_what_the_schema_asks_for() {
             amount: Money::new(minor, currency),
             provider_id: None,
             open: true,
+            settled: false,
         };
         let outgoing = Outgoing {
             reference: "BATCH0000000001".parse().expect("a reference"),

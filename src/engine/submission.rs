@@ -55,6 +55,7 @@ pub(super) fn outgoing(row: &SubmissionRow, transfers: &[Transfer]) -> Outgoing 
         amount: transfer.amount,
         provider_id: transfer.provider_id.clone(),
         open: open(transfer.state),
+        settled: transfer.state == TransferState::Settled,
     };
     Outgoing {
         reference: row.reference.clone(),
@@ -185,6 +186,7 @@ fn fresh(submission: &NewSubmission) -> Outgoing {
         amount: transfer.amount,
         provider_id: None,
         open: true,
+        settled: false,
     };
     Outgoing {
         reference: submission.reference.clone(),

@@ -38,6 +38,9 @@ pub struct OutgoingItem {
     pub provider_id: Option<String>,
     /// Whether the answer is still wanted; a look-up may leave the others out.
     pub open: bool,
+    /// Whether its money has arrived as far as we know: what comes back after that comes back by
+    /// the provider's word about the item, never by its absence.
+    pub settled: bool,
 }
 
 /// What a provider said is wrong: its own code and words, or ours where it said nothing.

@@ -108,7 +108,7 @@ fn reports(outgoing: &Outgoing, states: &[ItemState], dead: bool) -> Vec<ItemRep
         match by_reference.get(item.reference.as_str()).or_else(by_id) {
             Some(state) => Some(report(item, state, dead)),
             // What was settled is undone by the item's own word alone, not by its absence.
-            None => (dead && item.open).then(|| left_out(item)),
+            None => (dead && !item.settled).then(|| left_out(item)),
         }
     };
     outgoing.items.iter().filter_map(report_of).collect()
@@ -116,7 +116,7 @@ fn reports(outgoing: &Outgoing, states: &[ItemState], dead: bool) -> Vec<ItemRep
 
 fn report(item: &OutgoingItem, state: &ItemState, dead: bool) -> ItemReport {
     let amount = state.payout_item.amount.as_ref().and_then(super::wire::Amount::money);
-    let (standing, problem) = match standing(&state.transaction_status, dead && item.open) {
+    let (standing, problem) = match standing(&state.transaction_status, dead && !item.settled) {
         // Nothing settles on less than the amount that PayPal says it paid.
         Standing::Settled if amount.is_none() => (Standing::Open, Some(unreadable_amount())),
         standing => (standing, state.problem()),
@@ -180,6 +180,7 @@ mod tests {
             amount: Money::new(1_234, currency),
             provider_id: Some(format!("P{index}")),
             open: true,
+            settled: false,
         };
         Outgoing {
             reference: "BATCH0000000001".parse().expect("a reference"),
@@ -245,7 +246,8 @@ mod tests {
     #[test]
     fn what_was_settled_is_not_undone_by_its_absence_from_a_denied_batch() {
         let mut outgoing = outgoing(2);
-        outgoing.items.iter_mut().for_each(|item| item.open = false);
+        // Still asked about, as late checks are.
+        outgoing.items.iter_mut().for_each(|item| item.settled = true);
         let nameless = states(json!([
             {"transaction_status": "", "payout_item": {"sender_item_id": "ITEM00000000000"}},
         ]));

@@ -141,6 +141,7 @@ mod tests {
             amount: Money::new(1_234, currency),
             provider_id: None,
             open: true,
+            settled: false,
         };
         Outgoing {
             reference: "BATCH0000000001".parse().expect("a reference"),
