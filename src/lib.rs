@@ -6,6 +6,8 @@ pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod engine;
+pub mod formats;
+pub mod http;
 pub mod import;
 pub mod jobs;
 pub mod providers;

@@ -14,10 +14,11 @@ use source::{Breach, Source, line_of, places_of};
 const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("telemetry", &[]),
+    ("formats", &["domain"]),
     ("clock", &["domain"]),
     ("store", &["domain", "clock"]),
-    ("providers", &["domain"]),
-    ("sandbox", &["domain", "clock"]),
+    ("providers", &["domain", "formats"]),
+    ("sandbox", &["domain", "clock", "formats"]),
     ("config", &["providers", "telemetry"]),
     ("engine", &["domain", "clock", "store", "providers"]),
     ("import", &["domain", "clock", "engine", "store"]),

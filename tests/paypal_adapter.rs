@@ -40,24 +40,18 @@ fn rail_with(base_url: &str, change: Value) -> Paypal {
 /// One item per receiver, of 1.00, 1.01, … USD.
 fn outgoing(receivers: &[&str]) -> Outgoing {
     let currency = "USD".parse().expect("a currency");
-    let item = |(minor, receiver): (i64, &&str)| OutgoingItem {
-        reference: Clock::System.mint(),
-        destination: Destination::parse(
-            MethodKind::Paypal,
-            &json!({ "email": receiver }).to_string(),
+    let item = |(minor, receiver): (i64, &&str)| {
+        let destination = json!({ "email": receiver }).to_string();
+        OutgoingItem::new(
+            Clock::System.mint(),
+            Clock::System.mint(),
+            Destination::parse(MethodKind::Paypal, &destination).expect("a destination"),
+            Money::new(minor, currency),
         )
-        .expect("a destination"),
-        amount: Money::new(minor, currency),
-        provider_id: None,
-        open: true,
-        settled: false,
     };
-    Outgoing {
-        reference: Clock::System.mint(),
-        currency,
-        items: (100..).zip(receivers).map(item).collect(),
-        provider_batch_id: None,
-    }
+    let (org, items) = ("acme".parse(), (100..).zip(receivers).map(item).collect());
+    let (org, clock) = (org.expect("an id"), Clock::System);
+    Outgoing::new(org, clock.mint(), items, currency, clock.now())
 }
 
 async fn send(paypal: &Paypal, outgoing: &Outgoing) -> Sent {

@@ -114,20 +114,15 @@ fn what_the_adapter_sends_is_what_the_schema_asks_for() {
     {
         let currency = code.parse().expect("a currency");
         let destination = Destination::parse(MethodKind::Paypal, r#"{"email":"a@example.com"}"#);
-        let item = OutgoingItem {
-            reference: "ITEM00000000001".parse().expect("a reference"),
-            destination: destination.expect("a destination"),
-            amount: Money::new(minor, currency),
-            provider_id: None,
-            open: true,
-            settled: false,
-        };
-        let outgoing = Outgoing {
-            reference: "BATCH0000000001".parse().expect("a reference"),
-            currency,
-            items: vec![item],
-            provider_batch_id: None,
-        };
+        let item = OutgoingItem::new(
+            "ITEM00000000001".parse().expect("a reference"),
+            Clock::System.mint(),
+            destination.expect("a destination"),
+            Money::new(minor, currency),
+        );
+        let (org, reference) = ("acme".parse(), "BATCH0000000001".parse());
+        let (org, reference) = (org.expect("an id"), reference.expect("a reference"));
+        let outgoing = Outgoing::new(org, reference, vec![item], currency, Clock::System.now());
         let paypal = Paypal::new(settings(note)).expect("a rail");
         let body: Value = serde_json::from_str(&paypal.render(&outgoing)).expect("JSON");
         assert_valid("request.payouts.post", &body);

@@ -8,6 +8,7 @@ mod gate;
 mod ids;
 mod method;
 mod money;
+mod notice;
 mod payout;
 mod program;
 mod scope;
@@ -23,6 +24,7 @@ pub use ids::{
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};
+pub use notice::{Direction, Notice, NoticeWord, Statement, StatementLine};
 pub use payout::{PayoutOrigin, PayoutStatus};
 pub use program::{AffiliateStatus, NewAffiliate, NewMethod, NewProgram, ProgramStatus};
 pub use scope::Scope;

@@ -189,13 +189,13 @@ impl Engine {
                 format!("the rail {} is not configured, so nobody can be asked", row.method_kind);
             return Answer::Unaskable(Problem::new("rail_not_configured", words));
         };
-        let outgoing = outgoing(row, transfers);
+        let outgoing = outgoing(row, transfers, self.clock.now());
         if row.provider_batch_id.is_some() || row.state == SubmissionState::Accepted {
             return Answer::Looked(provider.look_up(&outgoing).await);
         }
         // The answer to the send was lost. Within its window the provider recognises our
         // reference, so the same bytes again are a question, not a second payment.
-        let window_ends = row.first_sent_at.map(|at| at + provider.resend_window());
+        let window_ends = row.first_sent_at.map(|at| at + provider.terms().resend_window);
         if window_ends.is_none_or(|ends| self.clock.now() >= ends) {
             let words = "the provider no longer recognises its reference, so it cannot be asked: \
                          look it up at the provider by hand";
@@ -278,6 +278,7 @@ impl Engine {
                 Sent::NotSent(problem)
                 | Sent::Throttled { problem, .. }
                 | Sent::Blocked(problem)
+                | Sent::Short(problem)
                 | Sent::Unknown(problem),
             ) => problem,
             Answer::Resent(Sent::Accepted { .. }) => {

@@ -55,7 +55,7 @@ impl Breaker {
                     self.open.insert(rail);
                 }
             }
-            Sent::NotSent(_) | Sent::Throttled { .. } | Sent::Blocked(_) => {
+            Sent::NotSent(_) | Sent::Throttled { .. } | Sent::Blocked(_) | Sent::Short(_) => {
                 self.open.insert(rail);
             }
         }
@@ -112,7 +112,7 @@ pub(super) fn send_record(sent: &Sent, now: DateTime<Utc>) -> SendRecord {
             let pause = retry_after.unwrap_or(TimeDelta::minutes(1));
             prepared(problem, pause.min(LONGEST_PAUSE))
         }
-        Sent::Blocked(problem) => prepared(problem, BLOCKED_FOR),
+        Sent::Blocked(problem) | Sent::Short(problem) => prepared(problem, BLOCKED_FOR),
         Sent::Refused { problem, .. } => record(SubmissionState::Refused, Some(problem)),
     }
 }
@@ -130,6 +130,7 @@ pub(super) fn count(
         Sent::NotSent(problem) => ("not_sent", Some(problem)),
         Sent::Throttled { problem, .. } => ("throttled", Some(problem)),
         Sent::Blocked(problem) => ("blocked", Some(problem)),
+        Sent::Short(problem) => ("awaiting_funds", Some(problem)),
         Sent::Refused { problem, .. } => ("refused", Some(problem)),
     };
     for transfer in transfers {

@@ -59,7 +59,7 @@ impl Sorted {
             }
             (_, TransferState::Rejected | TransferState::Returned) => {}
             (Standing::Settled, TransferState::Settled)
-            | (Standing::Open, TransferState::Settled) => {}
+            | (Standing::Open | Standing::Unclaimed, TransferState::Settled) => {}
             (Standing::Settled, _) if let Some(amount) = differs => {
                 // Never settled on another amount than was asked: a person has to look.
                 let words = format!(
@@ -80,7 +80,7 @@ impl Sorted {
                 self.returned.push(news);
             }
             (Standing::Rejected | Standing::Returned, _) => self.rejected.push(news),
-            (Standing::Open, _) => {
+            (Standing::Open | Standing::Unclaimed, _) => {
                 self.open.push(news);
                 self.still_open.push(transfer.amount);
             }

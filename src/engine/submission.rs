@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::outcome::{Stamp, end_transfers};
@@ -43,7 +44,11 @@ pub(super) fn body_hash(body: &str) -> String {
 const QUICK_CHECKS: i64 = 5;
 
 /// A submission as the provider is handed it.
-pub(super) fn outgoing(row: &SubmissionRow, transfers: &[Transfer]) -> Outgoing {
+pub(super) fn outgoing(
+    row: &SubmissionRow,
+    transfers: &[Transfer],
+    now: DateTime<Utc>,
+) -> Outgoing {
     let open = |state| match state {
         TransferState::Accepted | TransferState::Unknown => true,
         TransferState::Settled => row.checks >= QUICK_CHECKS,
@@ -51,23 +56,30 @@ pub(super) fn outgoing(row: &SubmissionRow, transfers: &[Transfer]) -> Outgoing 
     };
     let item = |transfer: &Transfer| OutgoingItem {
         reference: transfer.reference.clone(),
+        payout_id: transfer.payout_id.clone(),
         destination: transfer.destination.clone(),
         amount: transfer.amount,
         provider_id: transfer.provider_id.clone(),
         open: open(transfer.state),
         settled: transfer.state == TransferState::Settled,
+        heard: Vec::new(),
     };
     Outgoing {
+        org: row.org_id.clone(),
         reference: row.reference.clone(),
         currency: row.currency,
         items: transfers.iter().map(item).collect(),
         provider_batch_id: row.provider_batch_id.clone(),
+        attempt: row.sends,
+        sequence: row.sequence,
+        sent_at: row.first_sent_at.unwrap_or(now),
+        now,
     }
 }
 
 impl Engine {
-    /// Puts payouts of one currency together: references are minted, the bytes are fixed and
-    /// their hash is kept. The caller inserts it.
+    /// Puts payouts of one currency together: references are minted. The caller inserts it;
+    /// its bytes are fixed when it is taken in hand.
     pub(super) fn compose(
         &self,
         provider: &dyn Provider,
@@ -82,16 +94,13 @@ impl Engine {
             reference: self.clock.mint(),
             destination: member.destination,
         };
-        let mut submission = NewSubmission {
+        Some(NewSubmission {
             submission_id: self.clock.mint::<SubmissionId>(),
             method_kind: provider.kind(),
             currency,
             reference: self.clock.mint(),
-            body_hash: String::new(),
             transfers: members.into_iter().map(transfer).collect(),
-        };
-        submission.body_hash = body_hash(&provider.render(&fresh(&submission)));
-        Some(submission)
+        })
     }
 
     /// Takes a refused submission apart: the transfers in `failing` are rejected, and their
@@ -176,23 +185,6 @@ fn note(transfer: &Transfer, problem: &Problem) -> TransferNews {
         provider_status: None,
         code: Some(problem.code.clone()),
         message: Some(problem.message.clone()),
-    }
-}
-
-fn fresh(submission: &NewSubmission) -> Outgoing {
-    let item = |transfer: &NewTransfer| OutgoingItem {
-        reference: transfer.reference.clone(),
-        destination: transfer.destination.clone(),
-        amount: transfer.amount,
-        provider_id: None,
-        open: true,
-        settled: false,
-    };
-    Outgoing {
-        reference: submission.reference.clone(),
-        currency: submission.currency,
-        items: submission.transfers.iter().map(item).collect(),
-        provider_batch_id: None,
     }
 }
 

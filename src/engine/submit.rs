@@ -149,7 +149,7 @@ impl Engine {
         let (step, cancelled) = self
             .retrying(|| async {
                 let mut tx = self.begin(work).await?;
-                let limit = i64::try_from(provider.batch_size()).unwrap_or(i64::MAX);
+                let limit = i64::try_from(provider.terms().batch_size).unwrap_or(i64::MAX);
                 let page = tx.queued_page(queue, limit).await?;
                 if page.is_empty() {
                     return Ok((Step::Done, Tally::default()));
@@ -224,24 +224,24 @@ impl Engine {
     async fn take_in_hand(
         &self,
         tx: &mut Tx,
-        mut row: SubmissionRow,
+        row: SubmissionRow,
         provider: &Arc<dyn Provider>,
         now: DateTime<Utc>,
     ) -> Result<Step, EngineError> {
         let transfers = tx.transfers_of(&row.org_id, &row.submission_id).await?;
-        let outgoing = outgoing(&row, &transfers);
+        let mut outgoing = outgoing(&row, &transfers, now);
+        outgoing.attempt += 1;
         let body = provider.render(&outgoing);
         let hash = body_hash(&body);
-        if hash != row.body_hash {
-            // Nothing was sent under the old bytes (the rail's settings changed since): these
-            // are the ones that count.
-            tx.submission_rehash(&row.org_id, &row.submission_id, &hash).await?;
-            row.body_hash = hash;
-        }
         let lease_token = self.clock.mint::<BatchId>().to_string();
         let until = tx.database_now().await? + self.settings.lease;
-        let taken =
-            tx.submission_sending(&row.org_id, &row.submission_id, &lease_token, until, now);
+        let taken = tx.submission_sending(
+            &row.org_id,
+            &row.submission_id,
+            &lease_token,
+            (until, now),
+            &hash,
+        );
         if !taken.await? {
             return Ok(Step::Again);
         }
@@ -304,7 +304,7 @@ impl Engine {
             let follow = match sent {
                 Sent::Accepted { .. } => TransferState::Accepted,
                 Sent::Unknown(_) => TransferState::Unknown,
-                Sent::NotSent(_) | Sent::Throttled { .. } | Sent::Blocked(_) => {
+                Sent::NotSent(_) | Sent::Throttled { .. } | Sent::Blocked(_) | Sent::Short(_) => {
                     TransferState::Prepared
                 }
                 Sent::Refused { items, problem } => {

@@ -11,14 +11,18 @@ use crate::domain::{
 
 const SUBMISSION_INSERT: &str = "
     INSERT INTO submissions (org_id, submission_id, method_kind, currency, reference, state,
-                             body_hash, sends, checks, refusals, next_attempt_at, created_at,
-                             updated_at)
-    VALUES ($1, $2, $3, $4, $5, 'prepared', $6, 0, 0, 0, $7, $7, $7)";
+                             body_hash, sequence, sends, checks, refusals, next_attempt_at,
+                             created_at, updated_at)
+    VALUES ($1, $2, $3, $4, $5, 'prepared', '', $6, 0, 0, 0, $7, $7, $7)";
+const COUNTER_NEXT: &str = "
+    INSERT INTO counters (name, value) VALUES ($1, 1)
+    ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value";
 
 macro_rules! submissions {
     ($($tail:literal),+) => { concat!("
     SELECT s.org_id, s.submission_id, s.method_kind, s.currency, s.reference, s.state,
-           s.body_hash, s.provider_batch_id, s.checks, s.refusals, s.refused_since, s.first_sent_at
+           s.body_hash, s.provider_batch_id, s.sequence, s.sends, s.checks, s.refusals,
+           s.refused_since, s.first_sent_at
     FROM submissions s ", $($tail),+) };
 }
 const SUBMISSION_TO_SEND: &str = submissions!(
@@ -40,9 +44,6 @@ const SUBMISSION_IN_REVIEW: &str = submissions!(
      WHERE s.org_id = $1 AND t.payout_id = $2 AND t.state = 'unknown' AND s.state = 'review'
        AND s.provider_batch_id IS NULL {lock:s}"
 );
-const SUBMISSION_REHASH: &str = "
-    UPDATE submissions SET body_hash = $3
-    WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared' AND first_sent_at IS NULL";
 const SUBMISSION_REFUSE: &str = "
     UPDATE submissions SET state = 'refused', next_attempt_at = NULL, updated_at = $3
     WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared'";
@@ -55,7 +56,7 @@ const ORGS_TO_CHECK: &str = "
 
 const SUBMISSION_SENDING: &str = "
     UPDATE submissions
-    SET state = 'sending', lease_token = $3, lease_until = $4, sends = sends + 1,
+    SET state = 'sending', lease_token = $3, lease_until = $4, body_hash = $6, sends = sends + 1,
         first_sent_at = COALESCE(first_sent_at, $5), next_attempt_at = NULL, updated_at = $5
     WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared'";
 const SUBMISSION_RENEW: &str = "
@@ -105,8 +106,13 @@ pub struct SubmissionRow {
     pub currency: Currency,
     pub reference: Reference,
     pub state: SubmissionState,
+    /// Of the bytes that were sent first; empty before.
     pub body_hash: String,
     pub provider_batch_id: Option<String>,
+    /// Its number on its rail, over all orgs.
+    pub sequence: i64,
+    /// How often it was taken in hand to be sent.
+    pub sends: i64,
     /// How often the provider was asked about it.
     pub checks: i64,
     /// How often in a row the provider refused the same bytes again, and since when.
@@ -123,7 +129,6 @@ pub struct NewSubmission {
     pub method_kind: MethodKind,
     pub currency: Currency,
     pub reference: Reference,
-    pub body_hash: String,
     /// In their order, which is the order in the body.
     pub transfers: Vec<NewTransfer>,
 }
@@ -208,9 +213,12 @@ impl Tx {
         submission: &NewSubmission,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
+        let counter = format!("submissions:{}", submission.method_kind);
+        let next: Vec<(i64,)> = sql(COUNTER_NEXT).bind(counter).all(self).await?;
+        let sequence = next.first().map_or(0, |(value,)| *value);
         let insert = sql(SUBMISSION_INSERT).bind(org).bind(&submission.submission_id);
         let insert = insert.bind(&submission.method_kind).bind(&submission.currency);
-        let insert = insert.bind(&submission.reference).bind(submission.body_hash.as_str());
+        let insert = insert.bind(&submission.reference).bind(sequence);
         insert.bind(now).run(self).await?;
         self.transfers_insert(org, submission, now).await
     }
@@ -235,17 +243,6 @@ impl Tx {
         payout: &PayoutId,
     ) -> Result<Option<SubmissionRow>, StoreError> {
         sql(SUBMISSION_IN_REVIEW).bind(org).bind(payout).maybe(self).await
-    }
-
-    /// Replaces the hash of a submission that was certainly not sent.
-    pub async fn submission_rehash(
-        &mut self,
-        org: &OrgId,
-        submission: &SubmissionId,
-        body_hash: &str,
-    ) -> Result<(), StoreError> {
-        sql(SUBMISSION_REHASH).bind(org).bind(submission).bind(body_hash).run(self).await?;
-        Ok(())
     }
 
     /// Ends a prepared submission whose members may not all be sent.
@@ -296,11 +293,12 @@ impl Tx {
         org: &OrgId,
         submission: &SubmissionId,
         lease_token: &str,
-        lease_until: DateTime<Utc>,
-        now: DateTime<Utc>,
+        (lease_until, now): (DateTime<Utc>, DateTime<Utc>),
+        body_hash: &str,
     ) -> Result<bool, StoreError> {
         let update = sql(SUBMISSION_SENDING).bind(org).bind(submission).bind(lease_token);
-        let taken = update.bind(lease_until).bind(now).run(self).await? == 1;
+        let update = update.bind(lease_until).bind(now).bind(body_hash);
+        let taken = update.run(self).await? == 1;
         if taken {
             self.transfers_follow(org, submission, TransferState::Sending, now).await?;
         }

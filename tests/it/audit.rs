@@ -156,7 +156,7 @@ on_both! {
         let copy = format!(
             "INSERT INTO transfers SELECT org_id, 'tr_copy', submission_id, 77, payout_id, affiliate_id,
              currency, amount_minor, 'COPY', state, provider_id, provider_status, problem_code,
-             problem_message, created_at, updated_at, settled_at
+             problem_message, created_at, updated_at, settled_at, note
              FROM transfers WHERE payout_id = '{completed}'"
         );
         plant(h, 10, &["DROP INDEX transfers_live".to_owned(), copy], &[10]).await;

@@ -77,7 +77,6 @@ on_both! {
             method_kind: MethodKind::Paypal,
             currency: usd(0).currency,
             reference: h.clock.mint(),
-            body_hash: String::new(),
             transfers: vec![NewTransfer {
                 transfer_id: h.clock.mint(),
                 payout_id,

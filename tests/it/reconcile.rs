@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use payoutd::domain::{MethodKind, Money, PayoutId, PayoutStatus, Scope};
 use payoutd::engine::{EngineError, EngineSettings, Reach};
-use payoutd::providers::{Found, Outgoing, Problem, Provider, Sent};
+use payoutd::providers::{Found, Outgoing, Problem, Provider, Sent, Terms};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -19,11 +19,8 @@ impl Provider for Generous {
     fn kind(&self) -> MethodKind {
         self.0.kind()
     }
-    fn batch_size(&self) -> usize {
-        self.0.batch_size()
-    }
-    fn resend_window(&self) -> TimeDelta {
-        self.0.resend_window()
+    fn terms(&self) -> Terms {
+        self.0.terms()
     }
     fn render(&self, outgoing: &Outgoing) -> String {
         self.0.render(outgoing)
@@ -57,11 +54,8 @@ impl Provider for OneLine {
     fn kind(&self) -> MethodKind {
         self.rail.kind()
     }
-    fn batch_size(&self) -> usize {
-        self.rail.batch_size()
-    }
-    fn resend_window(&self) -> TimeDelta {
-        self.rail.resend_window()
+    fn terms(&self) -> Terms {
+        self.rail.terms()
     }
     fn render(&self, outgoing: &Outgoing) -> String {
         self.rail.render(outgoing)

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use payoutd::domain::{MethodKind, PayoutStatus, Scope};
 use payoutd::engine::{Engine, EngineSettings, Reach, Tally};
-use payoutd::providers::{Found, Outgoing, Problem, Provider, Sent};
+use payoutd::providers::{Found, Outgoing, Problem, Provider, Sent, Terms};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -22,11 +22,8 @@ impl Provider for Grump {
     fn kind(&self) -> MethodKind {
         self.rail.kind()
     }
-    fn batch_size(&self) -> usize {
-        self.rail.batch_size()
-    }
-    fn resend_window(&self) -> TimeDelta {
-        self.rail.resend_window()
+    fn terms(&self) -> Terms {
+        self.rail.terms()
     }
     fn render(&self, outgoing: &Outgoing) -> String {
         self.rail.render(outgoing)
@@ -154,7 +151,7 @@ on_both! {
         payouts_of(h, &["ana", "ben"]).await;
         let poor = engine(h, h.rail(json!({"note": "ERRPYO005"})));
         let tally = h.submit_with(&poor).await;
-        assert_eq!((tally.acted, tally.failed, tally.outcomes["blocked"].count), (0, 2, 2));
+        assert_eq!((tally.acted, tally.failed, tally.outcomes["awaiting_funds"].count), (0, 2, 2));
         assert!(tally.notes[0].contains("INSUFFICIENT_FUNDS"), "{:?}", tally.notes);
         assert_eq!(h.count("payouts WHERE status = 'processing'").await, 2);
         assert_eq!(h.submit().await.seen, 0, "the rail is left alone for a while");

@@ -128,6 +128,7 @@ fn report(item: &OutgoingItem, state: &ItemState, dead: bool) -> ItemReport {
         provider_status: state.transaction_status.clone(),
         amount,
         problem,
+        note: None,
     }
 }
 
@@ -146,6 +147,7 @@ fn left_out(item: &OutgoingItem) -> ItemReport {
         provider_status: "DENIED".to_owned(),
         amount: None,
         problem: Some(Problem::new("BATCH_DENIED", words)),
+        note: None,
     }
 }
 
@@ -169,25 +171,26 @@ mod tests {
 
     use super::*;
     use crate::domain::{Destination, MethodKind, Money};
+    use chrono::DateTime;
 
     fn outgoing(items: usize) -> Outgoing {
         let currency = "USD".parse().expect("a currency");
         let destination = Destination::parse(MethodKind::Paypal, r#"{"email":"a@b.c"}"#);
         let destination = destination.expect("a destination");
         let item = |index: usize| OutgoingItem {
-            reference: format!("ITEM0000000000{index}").parse().expect("a reference"),
-            destination: destination.clone(),
-            amount: Money::new(1_234, currency),
             provider_id: Some(format!("P{index}")),
-            open: true,
-            settled: false,
+            ..OutgoingItem::new(
+                format!("ITEM0000000000{index}").parse().expect("a reference"),
+                "po_01JMAGWPW0000000000000000A".parse().expect("an id"),
+                destination.clone(),
+                Money::new(1_234, currency),
+            )
         };
-        Outgoing {
-            reference: "BATCH0000000001".parse().expect("a reference"),
-            currency,
-            items: (0..items).map(item).collect(),
-            provider_batch_id: Some("B1".to_owned()),
-        }
+        let (org, reference) = ("acme".parse(), "BATCH0000000001".parse());
+        let (org, reference) = (org.expect("an id"), reference.expect("a reference"));
+        let items = (0..items).map(item).collect();
+        let outgoing = Outgoing::new(org, reference, items, currency, DateTime::UNIX_EPOCH);
+        Outgoing { provider_batch_id: Some("B1".to_owned()), ..outgoing }
     }
 
     fn states(items: Value) -> Vec<ItemState> {

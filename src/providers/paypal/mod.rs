@@ -20,7 +20,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::http::http_client;
-use super::{Found, Outgoing, Problem, Provider, Sent};
+use super::{Found, Outgoing, Problem, Provider, Sent, Terms};
 use crate::domain::MethodKind;
 use call::{Failure, Line};
 
@@ -102,14 +102,17 @@ impl Provider for Paypal {
         MethodKind::Paypal
     }
 
-    fn batch_size(&self) -> usize {
-        self.settings.batch_size
-    }
-
-    fn resend_window(&self) -> TimeDelta {
-        // PayPal forgets a sender_batch_id after 30 days, and what it forgot it pays again. A
-        // day is kept for clocks that disagree and for a send that is already under way.
-        TimeDelta::days(29)
+    fn terms(&self) -> Terms {
+        Terms {
+            batch_size: self.settings.batch_size,
+            // PayPal forgets a sender_batch_id after 30 days, and what it forgot it pays again. A
+            // day is kept for clocks that disagree and for a send that is already under way.
+            resend_window: TimeDelta::days(29),
+            finds_by_reference: false,
+            horizon: TimeDelta::days(35),
+            watch: TimeDelta::days(31),
+            call_off_after: None,
+        }
     }
 
     /// The bytes depend on the settings `note` and `email_subject` too: changing them changes

@@ -9,11 +9,10 @@ use crate::domain::Reference;
 use crate::providers::{Outgoing, Problem, Sent};
 
 /// Errors that are about us, not about a payee: they pass once an operator has seen to them.
-const BLOCKING: [&str; 8] = [
+const BLOCKING: [&str; 7] = [
     "ACCOUNT_RESTRICTED",
     "AUTHORIZATION_ERROR",
     "CLOSED_MARKET",
-    "INSUFFICIENT_FUNDS",
     "NON_HOLDING_CURRENCY",
     "REQUIRED_SCOPE_MISSING",
     "USER_COUNTRY_NOT_ALLOWED",
@@ -34,6 +33,7 @@ enum Meaning {
     TakenBefore,
     SlowDown,
     Blocked,
+    Short,
     Refused,
     Unclear,
 }
@@ -54,6 +54,7 @@ pub(super) fn of_send(outgoing: &Outgoing, answer: &Answer) -> Sent {
             Sent::Throttled { retry_after, problem }
         }
         Meaning::Blocked => Sent::Blocked(problem),
+        Meaning::Short => Sent::Short(problem),
         Meaning::Refused => {
             let items = refusal.map(|refusal| refused_items(outgoing, &refusal));
             Sent::Refused { items: items.unwrap_or_default(), problem }
@@ -70,7 +71,7 @@ fn meaning(status: u16, refusal: Option<&Refusal>) -> Meaning {
         (200..=299, _) => Meaning::Taken,
         (429, _) => Meaning::SlowDown,
         (401 | 403, _) => Meaning::Blocked,
-        (400..=599, "INSUFFICIENT_FUNDS") => Meaning::Blocked,
+        (400..=599, "INSUFFICIENT_FUNDS") => Meaning::Short,
         (400..=499, _) if duplicate => Meaning::TakenBefore,
         (400..=499, name) if BLOCKING.contains(&name) => Meaning::Blocked,
         (400..=499, name) if name.starts_with("SENDER_") => Meaning::Blocked,
@@ -128,27 +129,23 @@ mod tests {
     use super::*;
     use crate::domain::{Destination, MethodKind, Money};
     use crate::providers::OutgoingItem;
+    use chrono::DateTime;
 
     fn outgoing() -> Outgoing {
         let currency = "USD".parse().expect("a currency");
-        let item = |index: usize| OutgoingItem {
-            reference: format!("ITEM0000000000{index}").parse().expect("a reference"),
-            destination: Destination::parse(
-                MethodKind::Paypal,
-                &format!(r#"{{"email":"payee-{index}@example.com"}}"#),
+        let item = |index: usize| {
+            let destination = format!(r#"{{"email":"payee-{index}@example.com"}}"#);
+            OutgoingItem::new(
+                format!("ITEM0000000000{index}").parse().expect("a reference"),
+                "po_01JMAGWPW0000000000000000A".parse().expect("an id"),
+                Destination::parse(MethodKind::Paypal, &destination).expect("a destination"),
+                Money::new(1_234, currency),
             )
-            .expect("a destination"),
-            amount: Money::new(1_234, currency),
-            provider_id: None,
-            open: true,
-            settled: false,
         };
-        Outgoing {
-            reference: "BATCH0000000001".parse().expect("a reference"),
-            currency,
-            items: (0..4).map(item).collect(),
-            provider_batch_id: None,
-        }
+        let (org, reference) = ("acme".parse(), "BATCH0000000001".parse());
+        let (org, reference) = (org.expect("an id"), reference.expect("a reference"));
+        let items = (0..4).map(item).collect();
+        Outgoing::new(org, reference, items, currency, DateTime::UNIX_EPOCH)
     }
 
     fn verdict(status: u16, text: &str) -> Sent {
@@ -166,6 +163,7 @@ mod tests {
             Sent::NotSent(_) => "not sent",
             Sent::Throttled { .. } => "throttled",
             Sent::Blocked(_) => "blocked",
+            Sent::Short(_) => "short",
             Sent::Refused { .. } => "refused",
             Sent::Unknown(_) => "unknown",
         }
@@ -215,9 +213,9 @@ mod tests {
             (403, "REQUIRED_SCOPE_MISSING", "blocked"),
             (400, "REQUIRED_SCOPE_MISSING", "blocked"),
             (403, "SOMETHING_NEW", "blocked"),
-            (400, "INSUFFICIENT_FUNDS", "blocked"),
-            (422, "INSUFFICIENT_FUNDS", "blocked"),
-            (500, "INSUFFICIENT_FUNDS", "blocked"),
+            (400, "INSUFFICIENT_FUNDS", "short"),
+            (422, "INSUFFICIENT_FUNDS", "short"),
+            (500, "INSUFFICIENT_FUNDS", "short"),
             (429, "RATE_LIMIT_REACHED", "throttled"),
             (400, "RATE_LIMIT_VALIDATION", "throttled"),
             (400, "PREVIOUS_REQUEST_IN_PROGRESS", "unknown"),

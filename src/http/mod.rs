@@ -1,0 +1,1 @@
+//! The HTTP server: what providers, partners and staff call. Thin: parse, call the engine, render.
