@@ -3,12 +3,15 @@
 
 mod alerts;
 mod candidates;
+mod circuits;
 mod columns;
 mod commissions;
 mod decisions;
 mod dialect;
 mod enrolment;
 mod invariants;
+mod letters;
+mod methods;
 mod payouts;
 mod reads;
 mod runs;
@@ -21,12 +24,15 @@ use thiserror::Error;
 
 pub use alerts::{AlertRow, NewAlert};
 pub use candidates::{Queue, QueuedPayout};
+pub use circuits::CircuitRow;
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
 pub use decisions::{DecisionCount, DecisionRow, NewDecision};
 use dialect::Pools;
 pub use dialect::Tx;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
 pub use invariants::{Breach, INVARIANTS, Invariant};
+pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
+pub use methods::{Blame, DefaultMethod, MethodChange, PaidMethod};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
 pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
