@@ -13,6 +13,7 @@ mod accrual;
 mod audit;
 mod crash;
 mod guards;
+mod rails;
 mod reads;
 mod reconcile;
 mod release;
