@@ -9,6 +9,7 @@ mod dialect;
 mod enrolment;
 mod invariants;
 mod payouts;
+mod provider_events;
 mod reads;
 mod runs;
 mod submissions;
@@ -26,6 +27,7 @@ pub use dialect::Tx;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
 pub use invariants::{Breach, INVARIANTS, Invariant};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
+pub use provider_events::NewProviderEvent;
 pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
 };

@@ -20,4 +20,5 @@ mod request;
 mod runs;
 mod schema;
 mod submit;
+mod webhooks;
 mod worlds;
