@@ -4,6 +4,7 @@
 //! Transactions are bounded, and nothing external is called inside one.
 
 mod accrue;
+mod alert;
 mod audit;
 mod cancel;
 mod enrol;
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::{
-    Actor, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError,
+    Actor, AlertId, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError,
 };
 use crate::providers::Provider;
 use crate::store::{RunLease, Store, StoreError, Tx};
@@ -104,6 +105,8 @@ pub enum EngineError {
     LeaseLost { run_id: String },
     #[error("wallet {affiliate_id} in {currency} does not exist: import a commission of it first")]
     NoWallet { affiliate_id: String, currency: String },
+    #[error("alert {alert_id} is not open in this org: run `payoutd alert list`")]
+    NoAlert { alert_id: AlertId },
     #[error("payout {payout_id} does not exist in this org")]
     NoPayout { payout_id: PayoutId },
     #[error("payout {payout_id} is {status}, so it cannot be {verb}{hint}")]
@@ -139,6 +142,7 @@ impl EngineError {
             Self::Money(_) => "amount_overflow",
             Self::LeaseLost { .. } => "lease_lost",
             Self::NoWallet { .. } => "no_wallet",
+            Self::NoAlert { .. } => "no_alert",
             Self::NoPayout { .. } => "no_payout",
             Self::WrongStatus { .. } => "wrong_status",
             Self::AlreadyRetried { .. } => "already_retried",
@@ -152,6 +156,7 @@ impl EngineError {
         matches!(
             self,
             Self::NoWallet { .. }
+                | Self::NoAlert { .. }
                 | Self::NoPayout { .. }
                 | Self::WrongStatus { .. }
                 | Self::AlreadyRetried { .. }

@@ -1,6 +1,7 @@
 //! The store: the only room that knows SQL. One file per aggregate; each query one text for both
 //! databases; what differs between them is in `dialect/`.
 
+mod alerts;
 mod candidates;
 mod columns;
 mod commissions;
@@ -19,6 +20,7 @@ mod wallets;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
+pub use alerts::{AlertRow, NewAlert};
 pub use candidates::{Queue, QueuedPayout};
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
 pub use decisions::{DecisionCount, DecisionRow, NewDecision};
