@@ -25,6 +25,7 @@ mod sorted;
 mod submission;
 mod submit;
 mod tally;
+mod webhook;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,11 +44,13 @@ use crate::store::{RunLease, Store, StoreError, Tx};
 pub use accrue::Verdict;
 pub use audit::{AuditLine, INVARIANTS};
 pub use explain::{Explanation, WalletExplanation};
+pub use prune::Keep;
 pub use reconcile::Reach;
 pub use request::{AutoRequest, PersonRequest};
 pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Skips, Tally};
+pub use webhook::{Received, WebhookDoor};
 
 /// Tries of a transaction that lost a race, before the error is passed on.
 const MOST_TRIES: u32 = 6;

@@ -13,6 +13,7 @@ mod invariants;
 mod letters;
 mod methods;
 mod payouts;
+mod provider_events;
 mod reads;
 mod runs;
 mod submissions;
@@ -34,6 +35,7 @@ pub use invariants::{Breach, INVARIANTS, Invariant};
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
 pub use methods::{Blame, DefaultMethod, MethodChange, PaidMethod};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
+pub use provider_events::NewProviderEvent;
 pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
 };

@@ -21,4 +21,5 @@ mod request;
 mod runs;
 mod schema;
 mod submit;
+mod webhooks;
 mod worlds;
