@@ -116,6 +116,7 @@ async fn an_outbox_that_is_gone_is_no_proof_that_the_bank_took_the_file() {
     let (desk, payment) = (ach(|_| {}), payment());
     desk.send(&payment).await;
     fs::remove_dir_all(desk.path("outbox")).expect("it is gone");
+    assert!(matches!(desk.send(&again(&payment)).await, Sent::Unknown(_)));
     assert!(matches!(desk.rail.look_up(&later(&payment, 30)).await, Found::Unclear(_)));
 }
 

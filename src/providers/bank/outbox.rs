@@ -96,8 +96,12 @@ fn finish(folders: &Folders, hidden: &Path, parcel: &Parcel) -> Sent {
     match fs::read(hidden) {
         Ok(bytes) if bytes == parcel.body.as_bytes() => {}
         Ok(_) => return Sent::Unknown(other_bytes(hidden)),
+        // No hidden file in an outbox that is not there proves nothing.
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Sent::Accepted { provider_batch_id: None };
+            return match fs::read_dir(&folders.outbox) {
+                Ok(_) => Sent::Accepted { provider_batch_id: None },
+                Err(error) => Sent::Unknown(fault_at(&folders.outbox, &error)),
+            };
         }
         Err(error) => return Sent::Unknown(fault_at(hidden, &error)),
     }
