@@ -193,11 +193,7 @@ impl Harness {
 
     /// Arms a fault of the sandbox.
     pub async fn arm(&self, fault: &str, more: Value) {
-        let mut body = json!({"on": POST, "fault": fault});
-        for (key, value) in more.as_object().expect("members") {
-            body[key] = value.clone();
-        }
-        self.at.control("POST", "faults", body).await;
+        self.at.spoil(POST, fault, more).await;
     }
 
     /// Changes what became of a payment at the sandbox.
