@@ -22,7 +22,7 @@ enum Rule {
 
 use Rule::{Between, OneOf, StartsWith, UpTo};
 
-const RULES: [(&str, Rule); 22] = [
+const RULES: [(&str, Rule); 23] = [
     ("database.url", StartsWith(&["sqlite:", "postgres://", "postgresql://"])),
     ("database.max_connections", Between(1, 1000)),
     ("jobs.drain_ms", Between(0, 3_600_000)),
@@ -42,6 +42,7 @@ const RULES: [(&str, Rule); 22] = [
     ("providers.paypal.posts_per_minute", Between(1, 10_000)),
     // PayPal itself gives the money back after 30 days.
     ("providers.paypal.call_off_unclaimed_days", Between(0, 29)),
+    ("providers.paypal.webhook_verify", OneOf(&["certificate", "postback"])),
     ("providers.stripe.base_url", StartsWith(&["https://", "http://"])),
     ("providers.stripe.timeout_ms", Between(100, 600_000)),
     // Stripe may forget a key after 24 hours, and what it forgot it pays again.
