@@ -16,7 +16,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use crate::providers::PaypalSettings;
+pub use crate::providers::{PaypalSettings, StripeSettings};
 use crate::telemetry::{LogFormat, LogLevel};
 
 pub use layers::Origin;
@@ -93,6 +93,7 @@ pub struct EngineSettings {
 #[serde(deny_unknown_fields)]
 pub struct ProvidersSettings {
     pub paypal: PaypalSettings,
+    pub stripe: StripeSettings,
 }
 
 /// Why there is no configuration. Each one is the operator's to mend: exit code 2.

@@ -22,7 +22,7 @@ enum Rule {
 
 use Rule::{Between, OneOf, StartsWith, UpTo};
 
-const RULES: [(&str, Rule); 15] = [
+const RULES: [(&str, Rule); 22] = [
     ("database.url", StartsWith(&["sqlite:", "postgres://", "postgresql://"])),
     ("database.max_connections", Between(1, 1000)),
     ("jobs.drain_ms", Between(0, 3_600_000)),
@@ -39,6 +39,15 @@ const RULES: [(&str, Rule); 15] = [
     ("providers.paypal.note", UpTo(1000)),
     ("providers.paypal.email_subject", UpTo(255)),
     ("providers.paypal.client_id", UpTo(1000)),
+    ("providers.paypal.posts_per_minute", Between(1, 10_000)),
+    // PayPal itself gives the money back after 30 days.
+    ("providers.paypal.call_off_unclaimed_days", Between(0, 29)),
+    ("providers.stripe.base_url", StartsWith(&["https://", "http://"])),
+    ("providers.stripe.timeout_ms", Between(100, 600_000)),
+    // Stripe may forget a key after 24 hours, and what it forgot it pays again.
+    ("providers.stripe.key_life_hours", Between(1, 23)),
+    ("providers.stripe.webhook_tolerance_s", Between(1, 86_400)),
+    ("providers.stripe.calls_per_second", Between(1, 1000)),
 ];
 
 /// `value` in the type of `default`, where it fits that and the key's rule. Text is read as a

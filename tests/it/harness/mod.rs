@@ -215,6 +215,7 @@ fn rail(base_url: &str, change: Value) -> Arc<dyn Provider> {
         "base_url": base_url, "client_id": "id", "client_secret": "secret",
         "batch_size": 500, "timeout_ms": 30_000, "page_size": 1_000,
         "note": "Your commission", "email_subject": "You have been paid",
+        "posts_per_minute": 10_000, "call_off_unclaimed_days": 0,
     });
     for (key, value) in change.as_object().expect("settings") {
         settings[key] = value.clone();
