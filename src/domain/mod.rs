@@ -19,8 +19,8 @@ mod words;
 pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
-    Actor, AffiliateId, BatchId, CommissionId, IdError, MethodId, Minted, OrgId, PartnerId,
-    PayoutId, ProgramId, Reference, RunId, SubmissionId, TransferId,
+    Actor, AffiliateId, AlertId, BatchId, BreakId, CommissionId, IdError, MethodId, Minted,
+    NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RunId, SubmissionId, TransferId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};

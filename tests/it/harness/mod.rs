@@ -6,6 +6,7 @@
 
 mod database;
 mod ledger;
+mod paper;
 mod world;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 pub use database::{Database, Kind};
+pub use paper::{Paper, said};
 pub use world::{Wallet, affiliate, commission, program, usd};
 
 use crate::loopback::Loopback;
