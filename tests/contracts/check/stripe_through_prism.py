@@ -50,6 +50,9 @@ def cycle(stage):
     """Pays everybody, and holds our end against the sandbox's books."""
     print("a cycle over many currencies")
     who = payees()
+    # A balance without a currency is a balance without money in it.
+    stage.sandbox.call("POST", "/_sandbox/funds",
+                       {"provider": "stripe", "currency": "UGX", "amount": "1000000"})
     payoutd = stage.payoutd("cycle")
     payoutd.take_in([payee for payee, _ in who.values()])
     requested = payoutd.request_all()
