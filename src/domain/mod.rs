@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async, no clock. Time and randomness are arguments. Nothing here imports
 //! another room, so every rule about money can be read and tested on its own.
 
+mod breaks;
 mod commission;
 mod gate;
 mod ids;
@@ -16,6 +17,7 @@ mod transfer;
 mod wallet;
 mod words;
 
+pub use breaks::BreakKind;
 pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{

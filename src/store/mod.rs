@@ -2,6 +2,7 @@
 //! databases; what differs between them is in `dialect/`.
 
 mod alerts;
+mod breaks;
 mod candidates;
 mod columns;
 mod commissions;
@@ -21,6 +22,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 pub use alerts::{AlertRow, NewAlert};
+pub use breaks::{BreakRow, NamedSubmission, NamedTransfer, NewBreak, SettledRow};
 pub use candidates::{Queue, QueuedPayout};
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
 pub use decisions::{DecisionCount, DecisionRow, NewDecision};
