@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use crate::providers::PaypalSettings;
+pub use crate::providers::{PaypalSettings, StripeSettings};
 use crate::telemetry::{LogFormat, LogLevel};
 
 pub use layers::Origin;
@@ -111,6 +111,7 @@ impl HttpSettings {
 #[serde(deny_unknown_fields)]
 pub struct ProvidersSettings {
     pub paypal: PaypalSettings,
+    pub stripe: StripeSettings,
 }
 
 /// Why there is no configuration. Each one is the operator's to mend: exit code 2.

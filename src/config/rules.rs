@@ -25,7 +25,7 @@ enum Rule {
 
 use Rule::{AddressOrNone, Between, OneOf, StartsWith, UpTo};
 
-const RULES: [(&str, Rule); 18] = [
+const RULES: &[(&str, Rule)] = &[
     ("database.url", StartsWith(&["sqlite:", "postgres://", "postgresql://"])),
     ("database.max_connections", Between(1, 1000)),
     ("jobs.drain_ms", Between(0, 3_600_000)),
@@ -45,6 +45,15 @@ const RULES: [(&str, Rule); 18] = [
     ("providers.paypal.note", UpTo(1000)),
     ("providers.paypal.email_subject", UpTo(255)),
     ("providers.paypal.client_id", UpTo(1000)),
+    ("providers.paypal.posts_per_minute", Between(1, 10_000)),
+    // PayPal itself gives the money back after 30 days.
+    ("providers.paypal.call_off_unclaimed_days", Between(0, 29)),
+    ("providers.stripe.base_url", StartsWith(&["https://", "http://"])),
+    ("providers.stripe.timeout_ms", Between(100, 600_000)),
+    // Stripe may forget a key after 24 hours, and what it forgot it pays again.
+    ("providers.stripe.key_life_hours", Between(1, 23)),
+    ("providers.stripe.webhook_tolerance_s", Between(1, 86_400)),
+    ("providers.stripe.calls_per_second", Between(1, 1000)),
 ];
 
 /// `value` in the type of `default`, where it fits that and the key's rule. Text is read as a
@@ -174,7 +183,7 @@ mod tests {
     #[test]
     fn every_rule_is_about_a_setting_that_exists_and_its_default_follows_it() {
         let defaults = layers::defaults();
-        for (key, _) in &RULES {
+        for (key, _) in RULES {
             let default = defaults.get(*key).expect(key);
             assert!(follows(key, &default.value), "the default of {key} breaks its own rule");
         }

@@ -115,6 +115,17 @@ impl Destination {
         self.fields.get(field).map(String::as_str)
     }
 
+    /// The same destination with some fields replaced.
+    ///
+    /// # Errors
+    /// [`DestinationError`] if it could not be paid to any more.
+    pub fn with(&self, fields: &BTreeMap<String, String>) -> Result<Self, DestinationError> {
+        let mut changed = self.clone();
+        changed.fields.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        changed.check()?;
+        Ok(changed)
+    }
+
     /// The destination as JSON with sorted keys: equal destinations are equal text.
     pub fn to_json(&self) -> String {
         serde_json::to_string(&self.fields).expect("a map of text is always JSON")

@@ -5,17 +5,22 @@
 
 mod accrue;
 mod alert;
+mod asking;
 mod audit;
 mod breaks;
 mod cancel;
 mod enrol;
 mod explain;
+mod funding;
 mod ledger;
+mod mail;
+mod methods;
 mod outcome;
 mod prune;
 mod reconcile;
 mod release;
 mod request;
+mod review;
 mod sending;
 mod sorted;
 mod statement;
@@ -35,7 +40,7 @@ use crate::clock::Clock;
 use crate::domain::{
     Actor, AlertId, BreakId, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError,
 };
-use crate::providers::Provider;
+use crate::providers::{Problem, Provider};
 use crate::store::{RunLease, Store, StoreError, Tx};
 
 pub use accrue::Verdict;
@@ -45,6 +50,7 @@ pub use explain::{Explanation, WalletExplanation};
 pub use prune::Keep;
 pub use reconcile::Reach;
 pub use request::{AutoRequest, PersonRequest};
+pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Skips, Tally};
 pub use webhook::{Received, WebhookDoor};
@@ -127,6 +133,10 @@ pub enum EngineError {
         "payout {payout_id} is not in review: only one whose send nobody could clear up is sent again by a person"
     )]
     NotInReview { payout_id: PayoutId },
+    #[error("affiliate {affiliate_id} has no payout method that could be verified")]
+    NoMethod { affiliate_id: String },
+    #[error("the {kind} method of affiliate {affiliate_id} keeps its status: {problem}")]
+    NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -153,6 +163,8 @@ impl EngineError {
             Self::WrongStatus { .. } => "wrong_status",
             Self::AlreadyRetried { .. } => "already_retried",
             Self::NotInReview { .. } => "not_in_review",
+            Self::NoMethod { .. } => "no_method",
+            Self::NotVetted { .. } => "not_vetted",
             Self::Refused { .. } => "refused",
         }
     }
@@ -168,6 +180,7 @@ impl EngineError {
                 | Self::WrongStatus { .. }
                 | Self::AlreadyRetried { .. }
                 | Self::NotInReview { .. }
+                | Self::NoMethod { .. }
                 | Self::Refused { .. }
         )
     }

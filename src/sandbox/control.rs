@@ -1,33 +1,57 @@
 //! The sandbox's own calls, below `/_sandbox`: its books, faults, and turns of fate.
 
-use axum::extract::{Path, State};
+use std::io;
+
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::desk::Desk;
-use super::life::{Event, ItemStatus};
-use super::{Books, Fault, Sandbox};
+use super::{Books, Fault, Sandbox, paypal, stripe};
+use crate::domain::{Currency, Money};
 
 /// The routes.
 pub(super) fn routes() -> Router<Sandbox> {
     Router::new()
         .route("/_sandbox/books", get(books))
         .route("/_sandbox/faults", get(list_faults).post(arm_fault).delete(clear_faults))
-        .route("/_sandbox/tokens", delete(revoke_tokens))
-        .route("/_sandbox/items/{reference}", post(change_item))
+        .route("/_sandbox/funds", post(set_funds))
+        .merge(paypal::control_routes())
+        .merge(stripe::control_routes())
 }
 
-/// A refusal: a status and a sentence.
-struct Sorry(StatusCode, String);
+/// A refusal of a control call: a status and a sentence.
+pub(super) struct Sorry(StatusCode, String);
+
+impl Sorry {
+    pub(super) fn bad(sentence: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, sentence.into())
+    }
+
+    pub(super) fn not_found(sentence: impl Into<String>) -> Self {
+        Self(StatusCode::NOT_FOUND, sentence.into())
+    }
+}
+
+impl From<io::Error> for Sorry {
+    fn from(error: io::Error) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
 
 impl IntoResponse for Sorry {
     fn into_response(self) -> Response {
         (self.0, Json(json!({"error": self.1}))).into_response()
     }
+}
+
+/// Reads the body of a control call, whatever its content type: it is typed by hand.
+pub(super) fn read<T: DeserializeOwned>(what: &str, body: &str) -> Result<T, Sorry> {
+    serde_json::from_str(body).map_err(|error| Sorry::bad(format!("this is no {what}: {error}")))
 }
 
 async fn books(State(sandbox): State<Sandbox>) -> Json<Books> {
@@ -38,12 +62,9 @@ async fn list_faults(State(sandbox): State<Sandbox>) -> Json<Vec<Fault>> {
     Json(sandbox.faults().armed().to_vec())
 }
 
-/// The body is read whatever its content type: it is typed by hand.
 async fn arm_fault(State(sandbox): State<Sandbox>, body: String) -> Result<StatusCode, Sorry> {
-    let sorry = |sentence| Sorry(StatusCode::BAD_REQUEST, sentence);
-    let fault = serde_json::from_str(&body);
-    let fault = fault.map_err(|error| sorry(format!("this is no fault: {error}")))?;
-    sandbox.arm(fault).map_err(|error| sorry(error.to_string()))?;
+    let fault = read("fault", &body)?;
+    sandbox.arm(fault).map_err(|error| Sorry::bad(error.to_string()))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -52,40 +73,31 @@ async fn clear_faults(State(sandbox): State<Sandbox>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn revoke_tokens(State(sandbox): State<Sandbox>) -> StatusCode {
-    sandbox.desk().revoke_tokens();
-    StatusCode::NO_CONTENT
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Holder {
+    Paypal,
+    Stripe,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Change {
-    status: ItemStatus,
+struct SetFunds {
+    provider: Holder,
+    currency: Currency,
+    /// Major units; none is without end.
+    amount: Option<String>,
 }
 
-/// Sets the status of every item that its sender calls `reference`, whatever it was.
-async fn change_item(
-    State(sandbox): State<Sandbox>,
-    Path(reference): Path<String>,
-    body: String,
-) -> Result<StatusCode, Sorry> {
-    let change: Change = serde_json::from_str(&body)
-        .map_err(|error| Sorry(StatusCode::BAD_REQUEST, format!("this is no status: {error}")))?;
-    let changed = change_items(&mut sandbox.desk(), &reference, change.status)
-        .map_err(|error| Sorry(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    if changed == 0 {
-        let sentence = format!("no item is called \"{reference}\"");
-        return Err(Sorry(StatusCode::NOT_FOUND, sentence));
+/// Sets what we can spend of a currency at a provider.
+async fn set_funds(State(sandbox): State<Sandbox>, body: String) -> Result<StatusCode, Sorry> {
+    let asked: SetFunds = read("balance", &body)?;
+    let amount = asked.amount.map(|text| Money::parse(&text, asked.currency)).transpose();
+    let minor = amount.map_err(|error| Sorry::bad(error.to_string()))?.map(|money| money.minor);
+    let mut desk = sandbox.desk();
+    match asked.provider {
+        Holder::Paypal => desk.paypal_funds.set(asked.currency, minor),
+        Holder::Stripe => desk.stripe_funds.set(asked.currency, minor),
     }
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn change_items(desk: &mut Desk, reference: &str, status: ItemStatus) -> std::io::Result<usize> {
-    desk.recall(|life| !life.items_called(reference).is_empty())?;
-    let items = desk.life().items_called(reference);
-    let changed = items.len();
-    for item_id in items {
-        desk.record(Event::Changed { item_id, status })?;
-    }
-    Ok(changed)
 }

@@ -1,13 +1,16 @@
-//! All that the sandbox remembers, behind one lock: its books, former lives, and tokens.
+//! All that the sandbox remembers, behind one lock: its books, former lives, tokens, and how it
+//! was told to behave.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
+use super::funds::Funds;
 use super::journal::{FormerLives, Journal, come_back};
 use super::life::{Event, Life};
+use super::stripe::Accounts;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -17,6 +20,14 @@ pub(super) struct Desk {
     journal: Option<Journal>,
     /// Tokens and when they end.
     tokens: HashMap<String, DateTime<Utc>>,
+    /// Stripe's idempotency keys whose call is not answered yet.
+    pub(super) keys_in_use: HashSet<String>,
+    /// Connected accounts that were told to be other than any account is.
+    pub(super) accounts: Accounts,
+    /// What we can spend at PayPal.
+    pub(super) paypal_funds: Funds,
+    /// What we can spend at Stripe.
+    pub(super) stripe_funds: Funds,
 }
 
 impl Desk {
@@ -48,11 +59,16 @@ impl Desk {
     }
 
     /// Writes an event down, then lets it happen: what could not be written did not happen.
-    pub(super) fn record(&mut self, event: Event) -> io::Result<()> {
+    pub(super) fn record(&mut self, event: impl Into<Event>) -> io::Result<()> {
+        self.record_all(vec![event.into()])
+    }
+
+    /// The same for events that happen together, or not at all.
+    pub(super) fn record_all(&mut self, events: Vec<Event>) -> io::Result<()> {
         if let Some(journal) = &mut self.journal {
-            journal.append(&event)?;
+            journal.append(&events)?;
         }
-        self.life.apply(event);
+        events.into_iter().for_each(|event| self.life.apply(event));
         Ok(())
     }
 

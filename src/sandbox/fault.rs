@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::stripe;
+
 /// The call that [`FaultKind::Unclaimed`] and [`FaultKind::Denied`] are about.
 const POST_BATCH: &str = "POST /v1/payments/payouts";
 
@@ -22,8 +24,12 @@ pub enum FaultKind {
     Throttle,
     /// It happened; the answer takes its time.
     Slow,
-    /// It happened; the answer is a 201 that nobody can read.
+    /// It happened; the answer cannot be read: half of it is missing.
     Garbled,
+    /// It happened twice, as if the network had repeated the call; the second answer arrives.
+    Doubled,
+    /// It happened; the answer has another status.
+    WrongStatus,
     /// The batch is taken, and its items end unclaimed.
     Unclaimed,
     /// The batch is taken, and ends denied.
@@ -48,6 +54,9 @@ pub struct Fault {
     /// How long a slow answer takes, in milliseconds.
     #[serde(default = "five_seconds")]
     pub delay_ms: u64,
+    /// What a wrong status is; 404 unless told otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     /// Only calls that name this receiver; an unclaimed fault then meets this receiver alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipient: Option<String>,
@@ -68,6 +77,8 @@ pub enum BadFault {
     NotACall(String),
     #[error("a fault happens at least once: times is 0")]
     Never,
+    #[error("{0} is no status: expected 200 to 599")]
+    NotAStatus(u16),
     #[error("{fault} is about a batch: it goes on \"{POST_BATCH}\", not on \"{on}\"")]
     NotABatch { fault: &'static str, on: String },
 }
@@ -88,6 +99,9 @@ impl Faults {
         }
         if fault.times == 0 {
             return Err(BadFault::Never);
+        }
+        if let Some(status) = fault.status.filter(|status| !(200..600).contains(status)) {
+            return Err(BadFault::NotAStatus(status));
         }
         let about_a_batch = match fault.fault {
             FaultKind::Unclaimed => Some("unclaimed"),
@@ -138,6 +152,7 @@ fn names_recipient(fault: &Fault, body: &[u8]) -> bool {
     let Some(recipient) = &fault.recipient else { return true };
     let quoted = serde_json::Value::from(recipient.as_str()).to_string();
     body.windows(quoted.len()).any(|window| window == quoted.as_bytes())
+        || stripe::gives(body, recipient)
 }
 
 #[cfg(test)]
@@ -178,6 +193,7 @@ mod tests {
             (r#"{"on":"post /v1/x","fault":"slow"}"#, "is no call"),
             (r#"{"on":"POST /v1/x","fault":"slow","times":0}"#, "at least once"),
             (r#"{"on":"GET /v1/x","fault":"denied"}"#, "about a batch"),
+            (r#"{"on":"GET /v1/x","fault":"wrong_status","status":99}"#, "is no status"),
         ] {
             let refused = Faults::default().arm(fault(json)).expect_err("never happens");
             assert!(refused.to_string().contains(sentence), "{refused}");

@@ -10,21 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::life::{Event, Life};
 
-/// One line, as it is read back.
-#[derive(Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Line {
-    Event(Event),
-    Mark(Mark),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "mark", rename_all = "snake_case")]
-enum Mark {
     /// A life begins. Lives are numbered from 0 in the order of these lines.
     Opened,
     /// A former life came back, and is part of this one from here on.
-    Recalled { life: usize },
+    Recalled {
+        life: usize,
+    },
+    Event(Box<Event>),
 }
 
 /// The file, open for appending.
@@ -50,16 +45,17 @@ impl Journal {
         // A life that was killed may have left half a line behind: this one starts on its own.
         file.write_all(b"\n")?;
         let mut journal = Self { path, file };
-        journal.write(&Mark::Opened)?;
+        journal.write(&[Line::Opened])?;
         Ok((journal, former))
     }
 
-    pub(super) fn append(&mut self, event: &Event) -> io::Result<()> {
-        self.write(event)
+    /// Appends events that happen together, in one write.
+    pub(super) fn append(&mut self, events: &[Event]) -> io::Result<()> {
+        self.write(&events.iter().cloned().map(Box::new).map(Line::Event).collect::<Vec<_>>())
     }
 
     pub(super) fn append_recall(&mut self, life: usize) -> io::Result<()> {
-        self.write(&Mark::Recalled { life })
+        self.write(&[Line::Recalled { life }])
     }
 
     /// Removes the file.
@@ -68,9 +64,12 @@ impl Journal {
         std::fs::remove_file(self.path)
     }
 
-    fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
-        let mut text = serde_json::to_string(line)?;
-        text.push('\n');
+    fn write(&mut self, lines: &[Line]) -> io::Result<()> {
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&serde_json::to_string(line)?);
+            text.push('\n');
+        }
         self.file.write_all(text.as_bytes())
     }
 }
@@ -81,8 +80,8 @@ fn read(file: File) -> io::Result<FormerLives> {
     for line in BufReader::new(file).split(b'\n') {
         let Ok(line) = serde_json::from_slice(&line?) else { continue };
         match line {
-            Line::Mark(Mark::Opened) => lives.push(Some(Life::default())),
-            Line::Mark(Mark::Recalled { life }) => {
+            Line::Opened => lives.push(Some(Life::default())),
+            Line::Recalled { life } => {
                 let recalled = lives.get_mut(life).and_then(Option::take);
                 let current = lives.last_mut().and_then(Option::as_mut);
                 if let (Some(recalled), Some(current)) = (recalled, current) {
@@ -91,7 +90,7 @@ fn read(file: File) -> io::Result<FormerLives> {
             }
             Line::Event(event) => {
                 if let Some(Some(current)) = lives.last_mut() {
-                    current.apply(event);
+                    current.apply(*event);
                 }
             }
         }

@@ -6,10 +6,13 @@
 mod control;
 mod desk;
 mod fault;
+mod funds;
+mod host;
 mod journal;
 mod life;
 mod paypal;
 mod serve;
+mod stripe;
 
 use std::io;
 use std::path::PathBuf;
@@ -22,8 +25,9 @@ use desk::Desk;
 use fault::Faults;
 
 pub use fault::{BadFault, Fault, FaultKind};
-pub use life::ItemStatus;
+pub use paypal::ItemStatus;
 pub use serve::serve;
+pub use stripe::TransferStatus;
 
 /// The sandbox. Cloning shares the same books, tokens and faults.
 #[derive(Clone)]
@@ -38,11 +42,13 @@ pub struct Sandbox {
 pub struct Books {
     /// What PayPal took.
     pub paypal: Vec<BookRow>,
+    /// What Stripe took.
+    pub stripe: Vec<BookRow<TransferStatus>>,
 }
 
-/// One payment that took money.
+/// One payment that took money; its status is in words of its provider's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BookRow {
+pub struct BookRow<S = ItemStatus> {
     /// The sender's own reference of the payment; empty if it gave none.
     pub reference: String,
     /// Where the money goes, as the sender wrote it.
@@ -52,7 +58,7 @@ pub struct BookRow {
     /// Major units, in the currency's own digits.
     pub amount: String,
     /// What became of it so far.
-    pub status: ItemStatus,
+    pub status: S,
 }
 
 impl Sandbox {
@@ -80,7 +86,7 @@ impl Sandbox {
 
     /// Every payment that took money so far.
     pub fn books(&self) -> Books {
-        Books { paypal: self.desk().life().book_rows() }
+        self.desk().life().books()
     }
 
     /// Arms a fault, behind those that are armed already.

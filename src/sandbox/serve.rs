@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,8 +20,10 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::fault::{Fault, FaultKind};
-use super::paypal::{Ending, Refusal};
-use super::{Sandbox, control, paypal};
+use super::host::{self, Host};
+use super::paypal::Ending;
+use super::stripe::Breakdown;
+use super::{Sandbox, control, paypal, stripe};
 
 /// The most of a request that is read: 15,000 items with their longest notes.
 const LARGEST_BODY: usize = 128 * 1024 * 1024;
@@ -46,7 +49,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     // What is read of a body is bounded here once, and larger than axum's own bound.
-    let routes = control::routes().merge(paypal::routes()).layer(DefaultBodyLimit::disable());
+    let routes = control::routes().merge(paypal::routes()).merge(stripe::routes());
+    let routes = routes.fallback(host::not_here).layer(DefaultBodyLimit::disable());
     let routes = routes.with_state(sandbox.clone());
     let connections = TaskTracker::new();
     let end = loop {
@@ -97,57 +101,121 @@ async fn answer(
 ) -> Result<Response, HangUp> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(Body::new(body), LARGEST_BODY).await.map_err(|_| HangUp::Unreadable)?;
-    let fault = match parts.uri.path() {
-        path if path.starts_with("/_sandbox/") => None,
-        path => sandbox.faults().strike(&format!("{} {path}", parts.method), &body),
-    };
-    let mut request = Request::from_parts(parts, Body::from(body));
-    let Some(fault) = fault else { return Ok(take_effect(routes, request).await) };
-    match fault.fault {
-        FaultKind::LostRequest => return Err(HangUp::Fault),
-        FaultKind::ErrorBefore => return Ok(Refusal::internal_error().into_response()),
-        FaultKind::Throttle => return Ok(Refusal::throttle().into_response()),
-        FaultKind::Unclaimed => {
-            request.extensions_mut().insert(Ending::Unclaimed(fault.recipient.clone()));
-        }
-        FaultKind::Denied => {
-            request.extensions_mut().insert(Ending::Denied);
-        }
-        _ => {}
+    let path = parts.uri.path();
+    if path.starts_with("/_sandbox/") {
+        return Ok(Call { parts, body, host: Host::Paypal }.take_effect(&routes).await);
     }
-    let response = take_effect(routes, request).await;
-    after_the_effect(&fault, response, stop).await
+    let (host, clock) = (Host::of(path), sandbox.clock.clone());
+    let fault = sandbox.faults().strike(&format!("{} {path}", parts.method), &body);
+    let call = Call { parts, body, host };
+    let answered = call.answer(&sandbox, &routes, stop, fault).await;
+    answered.map(|response| host.sign(response, &clock))
 }
 
-/// Runs the call to its end, even if the caller hangs up meanwhile and is dropped.
-async fn take_effect(routes: Router, request: Request) -> Response {
-    let call = tokio::spawn(async move {
-        let answered: Result<Response, Infallible> = routes.oneshot(request).await;
-        answered.into_response()
-    });
-    call.await.unwrap_or_else(|_| Refusal::internal_error().into_response())
+/// One call to a provider.
+struct Call {
+    parts: Parts,
+    body: Bytes,
+    host: Host,
 }
 
-async fn after_the_effect(
-    fault: &Fault,
-    response: Response,
-    stop: CancellationToken,
-) -> Result<Response, HangUp> {
-    match fault.fault {
-        FaultKind::LostResponse => Err(HangUp::Fault),
-        FaultKind::ErrorAfter => Ok(Refusal::internal_error().into_response()),
-        FaultKind::Garbled => {
-            let half = Bytes::from_static(b"{\"batch_header\":{\"payout_ba");
-            Ok((StatusCode::CREATED, half).into_response())
+impl Call {
+    async fn answer(
+        mut self,
+        sandbox: &Sandbox,
+        routes: &Router,
+        stop: CancellationToken,
+        fault: Option<Fault>,
+    ) -> Result<Response, HangUp> {
+        // Held until the answer is out, so that a slow one is still in progress.
+        let _held = match self.hold_key(sandbox) {
+            Ok(held) => held,
+            Err(refusal) => return Ok(refusal.into_response()),
+        };
+        let Some(fault) = fault else { return Ok(self.take_effect(routes).await) };
+        match fault.fault {
+            FaultKind::LostRequest => return Err(HangUp::Fault),
+            FaultKind::Throttle => return Ok(self.host.throttle()),
+            FaultKind::ErrorBefore if self.has_key() => self.tell(Breakdown::Before),
+            FaultKind::ErrorBefore => return Ok(self.host.internal_error()),
+            FaultKind::ErrorAfter if self.has_key() => self.tell(Breakdown::After),
+            FaultKind::Unclaimed => self.tell(Ending::Unclaimed(fault.recipient.clone())),
+            FaultKind::Denied => self.tell(Ending::Denied),
+            FaultKind::Doubled => drop(self.take_effect(routes).await),
+            _ => {}
         }
-        FaultKind::Slow => {
-            let delay = Duration::from_millis(fault.delay_ms);
-            // Stopping does not wait for somebody who is slow on purpose.
-            tokio::select! {
-                () = tokio::time::sleep(delay) => Ok(response),
-                () = stop.cancelled() => Err(HangUp::Fault),
+        let response = self.take_effect(routes).await;
+        self.after_the_effect(&fault, response, stop).await
+    }
+
+    fn tell(&mut self, how: impl Clone + Send + Sync + 'static) {
+        self.parts.extensions.insert(how);
+    }
+
+    fn key(&self) -> Option<String> {
+        stripe::key_of(&self.parts).filter(|_| self.host == Host::Stripe)
+    }
+
+    fn has_key(&self) -> bool {
+        self.key().is_some()
+    }
+
+    /// Two calls under one key do not run at a time.
+    fn hold_key(&self, sandbox: &Sandbox) -> Result<Option<HeldKey>, stripe::Refusal> {
+        let Some(key) = self.key() else { return Ok(None) };
+        if !sandbox.desk().keys_in_use.insert(key.clone()) {
+            return Err(stripe::Refusal::key_in_use(&key));
+        }
+        Ok(Some(HeldKey { sandbox: sandbox.clone(), key }))
+    }
+
+    /// Runs the call to its end, even if the caller hangs up meanwhile and is dropped.
+    async fn take_effect(&self, routes: &Router) -> Response {
+        let request = Request::from_parts(self.parts.clone(), Body::from(self.body.clone()));
+        let routes = routes.clone();
+        let call = tokio::spawn(async move {
+            let answered: Result<Response, Infallible> = routes.oneshot(request).await;
+            answered.into_response()
+        });
+        call.await.unwrap_or_else(|_| self.host.internal_error())
+    }
+
+    async fn after_the_effect(
+        &self,
+        fault: &Fault,
+        mut response: Response,
+        stop: CancellationToken,
+    ) -> Result<Response, HangUp> {
+        match fault.fault {
+            FaultKind::LostResponse => return Err(HangUp::Fault),
+            FaultKind::ErrorAfter => return Ok(self.host.internal_error()),
+            FaultKind::Garbled => return Ok(host::half_of(response).await),
+            FaultKind::WrongStatus => {
+                let status = StatusCode::from_u16(fault.status.unwrap_or(404));
+                *response.status_mut() = status.expect("a fault is armed only with a status");
             }
+            FaultKind::Slow => {
+                let delay = Duration::from_millis(fault.delay_ms);
+                // Stopping does not wait for somebody who is slow on purpose.
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    () = stop.cancelled() => return Err(HangUp::Fault),
+                }
+            }
+            _ => {}
         }
-        _ => Ok(response),
+        Ok(response)
+    }
+}
+
+/// An idempotency key whose call is not answered yet.
+struct HeldKey {
+    sandbox: Sandbox,
+    key: String,
+}
+
+impl Drop for HeldKey {
+    fn drop(&mut self) {
+        self.sandbox.desk().keys_in_use.remove(&self.key);
     }
 }

@@ -14,6 +14,7 @@ mod audit;
 mod breaks;
 mod crash;
 mod guards;
+mod rails;
 mod reads;
 mod reconcile;
 mod release;

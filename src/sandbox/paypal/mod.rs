@@ -2,10 +2,13 @@
 
 mod access;
 mod ask;
+mod control;
+mod ledger;
 mod refusal;
 mod show;
 
 use std::collections::HashMap;
+use std::io;
 
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, Query, State};
@@ -18,13 +21,16 @@ use serde_json::{Value, json};
 
 use super::Sandbox;
 use super::desk::Desk;
-use super::life::{Batch, Event, Item, ItemStatus};
 use crate::clock::Clock;
 use crate::domain::Reference;
 use access::{Caller, grant_token};
 use ask::{Ask, AskedItem};
+use ledger::{Batch, Item};
 use show::Page;
 
+pub(super) use control::routes as control_routes;
+pub use ledger::ItemStatus;
+pub(super) use ledger::{Event, Ledger};
 pub(super) use refusal::Refusal;
 
 /// How long a sender's batch id is remembered.
@@ -43,10 +49,6 @@ type Shown = Result<Json<Value>, Refusal>;
 
 /// The routes.
 pub(super) fn routes() -> Router<Sandbox> {
-    let not_found = || async {
-        let message = "The specified resource does not exist.";
-        Refusal::new(StatusCode::NOT_FOUND, "RESOURCE_NOT_FOUND", message)
-    };
     let not_allowed = || async {
         let message = "The server does not implement the requested HTTP method.";
         Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_SUPPORTED", message)
@@ -57,8 +59,13 @@ pub(super) fn routes() -> Router<Sandbox> {
         .route("/v1/payments/payouts/{id}", get(show_batch))
         .route("/v1/payments/payouts-item/{id}", get(show_item))
         .route("/v1/payments/payouts-item/{id}/cancel", post(cancel_item))
-        .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
+}
+
+/// The answer to calls that PayPal does not have.
+pub(super) async fn not_here() -> Refusal {
+    let message = "The specified resource does not exist.";
+    Refusal::new(StatusCode::NOT_FOUND, "RESOURCE_NOT_FOUND", message)
 }
 
 async fn create(
@@ -77,6 +84,10 @@ async fn create(
     let shown = show::taken(&batch, &caller.base);
     let mut desk = sandbox.desk();
     refuse_duplicate(&mut desk, &batch, &caller.base)?;
+    if !desk.paypal_funds.cover(batch.total()) {
+        return Err(Refusal::insufficient_funds());
+    }
+    desk.paypal_funds.take(batch.total());
     desk.record(Event::Taken { batch })?;
     Ok((StatusCode::CREATED, Json(shown)))
 }
@@ -84,8 +95,8 @@ async fn create(
 /// A batch that was denied paid nothing, and lets go of its sender's id.
 fn refuse_duplicate(desk: &mut Desk, batch: &Batch, base: &str) -> Result<(), Refusal> {
     let Some(id) = batch.sender_batch_id.as_deref() else { return Ok(()) };
-    desk.recall(|life| life.batch_of_sender(id).is_some())?;
-    match desk.life().batch_of_sender(id) {
+    desk.recall(|life| life.paypal.batch_of_sender(id).is_some())?;
+    match desk.life().paypal.batch_of_sender(id) {
         Some(first)
             if !first.is_denied() && batch.created_at < first.created_at + DUPLICATE_WINDOW =>
         {
@@ -156,9 +167,9 @@ async fn show_batch(
         return Ok(Json(show::closed_market(sandbox.clock.now(), &caller.base)));
     }
     let mut desk = sandbox.desk();
-    desk.recall(|life| life.batch(&id).is_some())?;
+    desk.recall(|life| life.paypal.batch(&id).is_some())?;
     process(&mut desk, &id, &sandbox.clock)?;
-    let batch = desk.life().batch(&id).ok_or_else(Refusal::unknown_id)?;
+    let batch = desk.life().paypal.batch(&id).ok_or_else(Refusal::unknown_id)?;
     Ok(Json(show::page(batch, page, &caller.base)))
 }
 
@@ -180,8 +191,8 @@ async fn show_item(
     Path(id): Path<String>,
 ) -> Shown {
     let mut desk = sandbox.desk();
-    desk.recall(|life| life.item(&id).is_some())?;
-    let batch_id = desk.life().item(&id).map(|(batch, _)| batch.id.clone());
+    desk.recall(|life| life.paypal.item(&id).is_some())?;
+    let batch_id = desk.life().paypal.item(&id).map(|(batch, _)| batch.id.clone());
     process(&mut desk, &batch_id.ok_or_else(Refusal::unknown_id)?, &sandbox.clock)?;
     show_known_item(&desk, &id, &caller.base)
 }
@@ -192,26 +203,46 @@ async fn cancel_item(
     Path(id): Path<String>,
 ) -> Shown {
     let mut desk = sandbox.desk();
-    desk.recall(|life| life.item(&id).is_some())?;
-    let status = desk.life().item(&id).map(|(_, item)| item.status);
-    if status.ok_or_else(Refusal::unknown_id)? != ItemStatus::Unclaimed {
+    desk.recall(|life| life.paypal.item(&id).is_some())?;
+    let (batch, item) = desk.life().paypal.item(&id).ok_or_else(Refusal::unknown_id)?;
+    if batch.processed_at.is_none() {
+        return Err(Refusal::batch_not_finished());
+    }
+    if item.status != ItemStatus::Unclaimed {
         return Err(Refusal::cannot_cancel());
     }
-    desk.record(Event::Changed { item_id: id.clone(), status: ItemStatus::Returned })?;
+    change(&mut desk, id.clone(), ItemStatus::Returned, &sandbox.clock)?;
     show_known_item(&desk, &id, &caller.base)
 }
 
 fn show_known_item(desk: &Desk, id: &str, base: &str) -> Shown {
-    let (batch, item) = desk.life().item(id).ok_or_else(Refusal::unknown_id)?;
+    let (batch, item) = desk.life().paypal.item(id).ok_or_else(Refusal::unknown_id)?;
     Ok(Json(show::item(batch, item, base)))
 }
 
-/// A batch is worked off when somebody first looks at it: no timer, and nothing to wait for.
-fn process(desk: &mut Desk, batch_id: &str, clock: &Clock) -> Result<(), Refusal> {
-    let waiting = desk.life().batch(batch_id).is_some_and(|batch| batch.processed_at.is_none());
-    if waiting {
-        let (batch_id, at) = (batch_id.to_owned(), clock.now());
-        desk.record(Event::Processed { batch_id, at })?;
+/// Lets an item's status become another. What is not paid or came back can be spent again.
+fn change(desk: &mut Desk, item_id: String, status: ItemStatus, _clock: &Clock) -> io::Result<()> {
+    let Some((_, item)) = desk.life().paypal.item(&item_id) else { return Ok(()) };
+    let (before, money) = (item.status, item.money());
+    desk.record(Event::Changed { item_id, status })?;
+    match (before.holds_money(), status.holds_money()) {
+        (true, false) => desk.paypal_funds.give_back(money),
+        (false, true) => desk.paypal_funds.take(money),
+        _ => {}
     }
+    Ok(())
+}
+
+/// A batch is worked off when somebody first looks at it: no timer, and nothing to wait for.
+fn process(desk: &mut Desk, batch_id: &str, clock: &Clock) -> io::Result<()> {
+    let Some(batch) = desk.life().paypal.batch(batch_id) else { return Ok(()) };
+    if batch.processed_at.is_some() {
+        return Ok(());
+    }
+    let lost = |item: &&Item| item.status == ItemStatus::Pending && !item.fate.holds_money();
+    let unpaid: Vec<_> = batch.items.iter().filter(lost).map(Item::money).collect();
+    let (batch_id, at) = (batch_id.to_owned(), clock.now());
+    desk.record(Event::Processed { batch_id, at })?;
+    unpaid.into_iter().for_each(|money| desk.paypal_funds.give_back(money));
     Ok(())
 }

@@ -104,6 +104,17 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "ITEM_INCORRECT_STATUS", message)
     }
 
+    pub(super) fn batch_not_finished() -> Self {
+        let message = "The batch of this item is not finished yet.";
+        Self::new(StatusCode::BAD_REQUEST, "ITEM_INCORRECT_STATUS", message)
+    }
+
+    pub(super) fn insufficient_funds() -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let message = "Sender does not have sufficient funds. Please add funds and retry.";
+        Self::new(status, "INSUFFICIENT_FUNDS", message)
+    }
+
     pub(in crate::sandbox) fn internal_error() -> Self {
         let message = "An internal service error has occurred.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)

@@ -3,8 +3,8 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
+use super::ledger::{Batch, Item, ItemStatus};
 use crate::domain::{Currency, Money};
-use crate::sandbox::life::{Batch, Item, ItemStatus};
 
 /// What PayPal takes for one payment, in minor units of USD.
 const FEE_MINOR: i64 = 25;
@@ -94,14 +94,8 @@ fn short_header(batch: &Batch) -> Value {
 
 fn full_header(batch: &Batch) -> Value {
     let mut header = short_header(batch);
-    let currency = batch.items.first().map_or_else(usd, |item| item.currency);
-    let amounts = batch.items.iter().map(|item| Money::parse(&item.amount, item.currency));
-    let sum = amounts
-        .flatten()
-        .try_fold(Money::new(0, currency), Money::checked_add)
-        .expect("a batch was taken only if its amounts add up");
     let fees = batch.items.iter().map(fee_minor).sum();
-    header["amount"] = amount(sum);
+    header["amount"] = amount(batch.total());
     header["fees"] = amount(Money::new(fees, usd()));
     header["funding_source"] = "BALANCE".into();
     if let Some(at) = batch.processed_at {
