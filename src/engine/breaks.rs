@@ -11,7 +11,7 @@ use tracing::info;
 use super::statement::{Sheet, StatedPayment, moved_within};
 use super::{Engine, EngineError, Work};
 use crate::domain::{BreakId, BreakKind, Currency, MethodKind, OrgId, Statement};
-use crate::store::{NamedSubmission, NamedTransfer, NewBreak, SettledRow, Tx};
+use crate::store::{NewBreak, SettledRow, StatedSubmission, StatedTransfer, Tx};
 
 /// Payments, or settled transfers, compared in one transaction.
 const PAGE: usize = 1_000;
@@ -179,10 +179,10 @@ impl Engine {
         payments: &[&'a StatedPayment],
     ) -> Result<Page<'a>, EngineError> {
         let names: Vec<&str> = payments.iter().flat_map(|payment| payment.names()).collect();
-        let transfers = tx.transfers_named(org, &names).await?;
+        let transfers = tx.transfers_stated(org, &names).await?;
         let transfers: HashMap<_, _> =
             transfers.into_iter().map(|transfer| (transfer.name.clone(), transfer)).collect();
-        let wholes = tx.submissions_named(org, &names).await?;
+        let wholes = tx.submissions_stated(org, &names).await?;
         let wholes: HashMap<_, _> =
             wholes.into_iter().map(|whole| (whole.name.clone(), whole)).collect();
         let mut page = Page::default();
@@ -202,7 +202,7 @@ impl Engine {
         &self,
         against: Against<'_>,
         payment: &StatedPayment,
-        ours: &NamedTransfer,
+        ours: &StatedTransfer,
         page: &mut Page<'_>,
     ) {
         page.ours += 1;
@@ -229,7 +229,7 @@ impl Engine {
         &self,
         against: Against<'_>,
         payment: &StatedPayment,
-        ours: &NamedSubmission,
+        ours: &StatedSubmission,
         page: &mut Page<'_>,
     ) {
         page.ours += 1;
@@ -315,7 +315,7 @@ impl Engine {
         let Some(keeper) = users.first().or(orgs.first()) else { return Ok(()) };
         let whose = match users.len() {
             0 | 1 => String::new(),
-            count => format!("; {count} orgs use {}, and this is the first", against.kind),
+            _ => format!("; several orgs use {}, and this is the first", against.kind),
         };
         for page in out.chunks(PAGE) {
             let breaks: Vec<_> =

@@ -9,7 +9,7 @@ use crate::domain::{
     BreakKind, Currency, Direction, MethodKind, Money, MoneyError, Statement, StatementLine,
     TransferState,
 };
-use crate::store::{NamedSubmission, NamedTransfer, SettledRow};
+use crate::store::{SettledRow, StatedSubmission, StatedTransfer};
 
 /// How far the provider's clock and ours may be apart.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
@@ -167,7 +167,7 @@ impl StatedPayment {
     }
 
     /// Holds it against the transfer that it is.
-    pub fn beside(&self, ours: &NamedTransfer) -> Verdict {
+    pub fn beside(&self, ours: &StatedTransfer) -> Verdict {
         use TransferState::{Accepted, Prepared, Rejected, Settled, Unknown};
         let came_back = self.back_minor > 0 || ours.returned_by.is_some();
         let differs = self.went_out() && !self.is_amount(ours.currency, &[ours.amount_minor]);
@@ -199,7 +199,7 @@ impl StatedPayment {
 
     /// Holds it against the submission that it is the sum of. A bank may book what it took, or
     /// what it paid.
-    pub fn beside_whole(&self, ours: &NamedSubmission) -> Option<String> {
+    pub fn beside_whole(&self, ours: &StatedSubmission) -> Option<String> {
         let sums = [ours.sent_minor, ours.paid_minor];
         let agrees = !self.went_out() || self.is_amount(ours.currency, &sums);
         (!agrees).then(|| {

@@ -12,7 +12,7 @@ use crate::domain::{
 
 // By our reference or the provider's id. Notices are gathered by submission, whose index they
 // have, and not once for each transfer.
-const TRANSFERS_NAMED: &str = "
+const TRANSFERS_STATED: &str = "
     WITH named(name) AS MATERIALIZED ({rows}),
     found(name, transfer_id) AS MATERIALIZED (
         SELECT named.name, t.transfer_id FROM named CROSS JOIN transfers t
@@ -37,7 +37,7 @@ const TRANSFERS_NAMED: &str = "
     JOIN submissions s ON s.org_id = $1 AND s.submission_id = ours.submission_id
     LEFT JOIN returned ON returned.transfer_id = ours.transfer_id
     ORDER BY ours.name, ours.transfer_id";
-const SUBMISSIONS_NAMED: &str = "
+const SUBMISSIONS_STATED: &str = "
     WITH named(name) AS MATERIALIZED ({rows}),
     found(name, submission_id) AS MATERIALIZED (
         SELECT named.name, s.submission_id FROM named CROSS JOIN submissions s
@@ -74,10 +74,6 @@ const SETTLED_SINCE: &str = "
            booked.booked_on
     FROM page LEFT JOIN booked ON booked.transfer_id = page.transfer_id
     ORDER BY page.settled_at, page.transfer_id";
-const ORGS_OF_RAIL: &str = "
-    SELECT o.org_id FROM orgs o
-    WHERE EXISTS (SELECT 1 FROM submissions s WHERE s.org_id = o.org_id AND s.method_kind = $1)
-    ORDER BY o.org_id";
 const CURRENCIES_OF_RAIL: &str = "
     SELECT DISTINCT currency FROM submissions WHERE method_kind = $1 ORDER BY currency";
 
@@ -114,7 +110,7 @@ const BREAKS: &str = "
 
 /// A transfer that a statement's line names.
 #[derive(Debug, Clone, FromRow)]
-pub struct NamedTransfer {
+pub struct StatedTransfer {
     /// The name by which it was found: our reference, or the provider's id.
     pub name: String,
     pub transfer_id: TransferId,
@@ -131,7 +127,7 @@ pub struct NamedTransfer {
 
 /// A submission that a statement's line names as a whole: a batch that is booked in one sum.
 #[derive(Debug, Clone, FromRow)]
-pub struct NamedSubmission {
+pub struct StatedSubmission {
     pub name: String,
     pub submission_id: SubmissionId,
     pub method_kind: MethodKind,
@@ -230,15 +226,6 @@ impl Store {
         query.bind(&kind).bind(&currency).bind(limit).read_all(&self.pools).await
     }
 
-    /// The orgs that ever sent anything over a rail, by name.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn orgs_of_rail(&self, kind: MethodKind) -> Result<Vec<OrgId>, StoreError> {
-        let rows: Vec<(OrgId,)> = sql(ORGS_OF_RAIL).bind(&kind).read_all(&self.pools).await?;
-        Ok(rows.into_iter().map(|(org_id,)| org_id).collect())
-    }
-
     /// The currencies in which anything was ever sent over a rail.
     ///
     /// # Errors
@@ -252,21 +239,21 @@ impl Store {
 
 impl Tx {
     /// The transfers of an org that these names name, on whatever rail.
-    pub async fn transfers_named(
+    pub async fn transfers_stated(
         &mut self,
         org: &OrgId,
         names: &[&str],
-    ) -> Result<Vec<NamedTransfer>, StoreError> {
-        sql(TRANSFERS_NAMED).bind(org).all_with(self, &texts(names)).await
+    ) -> Result<Vec<StatedTransfer>, StoreError> {
+        sql(TRANSFERS_STATED).bind(org).all_with(self, &texts(names)).await
     }
 
     /// The submissions of an org that these names name as a whole.
-    pub async fn submissions_named(
+    pub async fn submissions_stated(
         &mut self,
         org: &OrgId,
         names: &[&str],
-    ) -> Result<Vec<NamedSubmission>, StoreError> {
-        sql(SUBMISSIONS_NAMED).bind(org).all_with(self, &texts(names)).await
+    ) -> Result<Vec<StatedSubmission>, StoreError> {
+        sql(SUBMISSIONS_STATED).bind(org).all_with(self, &texts(names)).await
     }
 
     /// Keeps breaks, those that were never found before; of which kind those are.

@@ -25,7 +25,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 pub use alerts::{AlertRow, NewAlert};
-pub use breaks::{BreakRow, NamedSubmission, NamedTransfer, NewBreak, SettledRow};
+pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
 pub use candidates::{Queue, QueuedPayout};
 pub use circuits::CircuitRow;
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
