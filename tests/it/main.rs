@@ -11,6 +11,7 @@ mod loopback;
 
 mod accrual;
 mod audit;
+mod breaks;
 mod crash;
 mod guards;
 mod rails;
