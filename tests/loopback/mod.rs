@@ -5,7 +5,7 @@ use std::time::Duration;
 use payoutd::clock::Clock;
 use payoutd::sandbox::{Sandbox, serve};
 use reqwest::{Client, Method, RequestBuilder};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -45,17 +45,6 @@ impl Loopback {
         let (status, answer) = answer(request).await;
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
         answer
-    }
-}
-
-impl Loopback {
-    /// Arms a fault for the next call of `on`.
-    pub async fn spoil(&self, on: &str, fault: &str, more: Value) {
-        let mut body = json!({"on": on, "fault": fault});
-        for (key, value) in more.as_object().expect("members") {
-            body[key] = value.clone();
-        }
-        self.control("POST", "faults", body).await;
     }
 }
 

@@ -5,6 +5,8 @@
 
 #[path = "../loopback/mod.rs"]
 mod loopback;
+#[path = "../loopback/spoil.rs"]
+mod spoil;
 
 mod paypal;
 mod stand;
