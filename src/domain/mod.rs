@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async, no clock. Time and randomness are arguments. Nothing here imports
 //! another room, so every rule about money can be read and tested on its own.
 
+pub mod banking;
 mod breaks;
 mod commission;
 mod gate;
