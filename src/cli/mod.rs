@@ -18,7 +18,6 @@ mod serve;
 mod settings;
 mod summary;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -85,12 +84,8 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// A stand-in for PayPal's Payouts API on loopback, with its own books and scripted faults
-    Sandbox {
-        /// Address to listen on
-        #[arg(long, default_value = "127.0.0.1:8321", value_name = "ADDRESS")]
-        listen: SocketAddr,
-    },
+    /// A stand-in for PayPal, Stripe and a bank, with its own books and scripted faults
+    Sandbox(sandbox::SandboxArgs),
     /// Import programs.csv, affiliates.csv and commissions.csv from a folder (or one such file)
     Import {
         /// Folder with the three files, or one file whose header tells what it is
@@ -156,7 +151,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
     match args.command {
         Command::Run => serve::run(&config).await,
         Command::Demo { once } => demo::run(&config, output, once).await,
-        Command::Sandbox { listen } => sandbox::run(listen).await,
+        Command::Sandbox(args) => sandbox::run(args).await,
         Command::Import { path, org } => import::run(&config, output, &path, &org).await,
         Command::Job(command) => job::run(&config, output, command).await,
         Command::Payout(command) => payout::run(&config, output, command).await,

@@ -67,7 +67,6 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::hold_against`].
-    #[expect(dead_code, reason = "the inbox's reader calls it")]
     pub(super) async fn reconcile_statement(
         &self,
         work: &Work,

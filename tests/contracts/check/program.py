@@ -18,7 +18,7 @@ HEADERS = {
     "commissions": "commission_id,affiliate_id,order_id,order_amount,amount,currency,converted_at",
 }
 # The smallest amount of a currency; 0.01 of the others.
-SMALLEST = {"JPY": "1", "KRW": "1", "KWD": "0.001", "BHD": "0.001"}
+SMALLEST = {"JPY": "1", "KRW": "1", "UGX": "1", "KWD": "0.001", "BHD": "0.001"}
 
 
 class Payee:
