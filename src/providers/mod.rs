@@ -18,7 +18,7 @@ use crate::domain::{
     Currency, Destination, MethodKind, Money, Notice, OrgId, PayoutId, Reference, Statement,
 };
 
-pub use paypal::{Paypal, PaypalSettings};
+pub use paypal::{Paypal, PaypalSettings, WebhookVerify};
 pub use stripe::{Stripe, StripeSettings};
 
 /// The transfers that leave in one call or one file, as they were fixed when they were planned.

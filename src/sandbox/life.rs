@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::host::Host;
+use super::told::Told;
 use super::{Books, paypal, stripe};
 
 /// A change of a life.
@@ -12,6 +14,17 @@ use super::{Books, paypal, stripe};
 pub(super) enum Event {
     Paypal(paypal::Event),
     Stripe(stripe::Event),
+}
+
+impl Event {
+    /// What the event tells the world, if anything, and who tells it.
+    pub(super) fn told(&self) -> Option<(Host, &Told)> {
+        match self {
+            Self::Paypal(paypal::Event::Told(told)) => Some((Host::Paypal, told)),
+            Self::Stripe(stripe::Event::Told(told)) => Some((Host::Stripe, told)),
+            _ => None,
+        }
+    }
 }
 
 impl From<paypal::Event> for Event {

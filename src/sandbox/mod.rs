@@ -13,21 +13,26 @@ mod life;
 mod paypal;
 mod serve;
 mod stripe;
+mod told;
+mod webhooks;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Serialize;
 
 use crate::clock::Clock;
 use desk::Desk;
 use fault::Faults;
+use webhooks::Authority;
 
 pub use fault::{BadFault, Fault, FaultKind};
+pub use host::Host;
 pub use paypal::ItemStatus;
 pub use serve::serve;
 pub use stripe::TransferStatus;
+pub use webhooks::{BadEndpoint, Mode, WebhookEndpoint};
 
 /// The sandbox. Cloning shares the same books, tokens and faults.
 #[derive(Clone)]
@@ -35,6 +40,8 @@ pub struct Sandbox {
     clock: Clock,
     desk: Arc<Mutex<Desk>>,
     faults: Arc<Mutex<Faults>>,
+    /// Made when it is first needed: its keys take time.
+    authority: Arc<OnceLock<Authority>>,
 }
 
 /// Every payment that took money, per provider, in order of arrival.
@@ -80,8 +87,8 @@ impl Sandbox {
     }
 
     fn of(clock: Clock, desk: Desk) -> Self {
-        let (desk, faults) = (Arc::new(Mutex::new(desk)), Arc::default());
-        Self { clock, desk, faults }
+        let desk = Arc::new(Mutex::new(desk));
+        Self { clock, desk, faults: Arc::default(), authority: Arc::default() }
     }
 
     /// Every payment that took money so far.
@@ -95,6 +102,19 @@ impl Sandbox {
     /// [`BadFault`] says what is wrong with it.
     pub fn arm(&self, fault: Fault) -> Result<(), BadFault> {
         self.faults().arm(fault)
+    }
+
+    /// Tells an endpoint from now on what happens at its provider.
+    ///
+    /// # Errors
+    /// [`BadEndpoint`] says what is wrong with it.
+    pub fn register(&self, endpoint: WebhookEndpoint) -> Result<(), BadEndpoint> {
+        self.desk().webhooks.register(endpoint)
+    }
+
+    /// Whom the webhooks of PayPal's stand-in are signed by.
+    fn authority(&self) -> &Authority {
+        self.authority.get_or_init(Authority::new)
     }
 
     /// Removes the journal: for an orderly end, after which nobody has anything to ask.

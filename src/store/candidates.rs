@@ -130,7 +130,7 @@ pub(super) fn read_destination(
     kind: MethodKind,
     json: &str,
 ) -> Result<Destination, StoreError> {
-    Destination::parse(kind, json)
+    Destination::stored(kind, json)
         .map_err(|source| StoreError::CorruptDestination { id: id.to_owned(), source })
 }
 
