@@ -17,11 +17,15 @@ use serde_json::{Value, json};
 
 const POST: &str = "POST /v1/payments/payouts";
 
+/// What PayPal grants for credentials.
+const TOKEN: &str = "HTTP/1.1 200 OK\r\n\r\n{\"access_token\":\"T\",\"expires_in\":32400}";
+
 fn settings(base_url: &str, change: Value) -> PaypalSettings {
     let mut settings = json!({
         "base_url": base_url, "client_id": "id", "client_secret": "secret",
         "batch_size": 500, "timeout_ms": 30_000, "page_size": 1_000,
         "note": "Your commission", "email_subject": "You have been paid",
+        "posts_per_minute": 10_000, "call_off_unclaimed_days": 0,
     });
     for (key, value) in change.as_object().expect("settings") {
         settings[key] = value.clone();
@@ -190,7 +194,7 @@ async fn where_nothing_listens_nothing_was_sent() {
 
 #[tokio::test]
 async fn a_token_in_hand_and_nobody_there_any_more_is_not_sent_either() {
-    let server = Scripted::answering(&[scripted::TOKEN]).await;
+    let server = Scripted::answering(&[TOKEN]).await;
     let paypal = rail(&server.url);
     paypal.ping().await.expect("a token");
     server.heard().await;
@@ -237,11 +241,11 @@ async fn a_token_that_ended_early_is_renewed_and_the_call_made_once() {
 #[tokio::test]
 async fn a_second_401_is_about_us_and_the_end_of_it() {
     let no = "HTTP/1.1 401 Unauthorized\r\n\r\n";
-    let server = Scripted::answering(&[scripted::TOKEN, no, scripted::TOKEN, no]).await;
+    let server = Scripted::answering(&[TOKEN, no, TOKEN, no]).await;
     let sent = send(&rail(&server.url), &outgoing(&["a@example.com"])).await;
     assert!(matches!(sent, Sent::Blocked(_)), "{sent:?}");
     let (token, post) = ("POST /v1/oauth2/token HTTP/1.1", "POST /v1/payments/payouts HTTP/1.1");
-    assert_eq!(server.heard().await, [token, post, token, post]);
+    assert_eq!(scripted::lines(&server.heard().await), [token, post, token, post]);
 }
 
 #[tokio::test]
@@ -256,7 +260,7 @@ async fn strange_answers_are_unknown_and_never_followed_or_repeated() {
         "no http at all",
         "",
     ] {
-        let server = Scripted::answering(&[scripted::TOKEN, answer]).await;
+        let server = Scripted::answering(&[TOKEN, answer]).await;
         let sent = send(&rail(&server.url), &outgoing(&["a@example.com"])).await;
         assert!(matches!(sent, Sent::Unknown(_)), "{answer}: {sent:?}");
     }
@@ -286,7 +290,7 @@ async fn every_test_value_is_understood() {
         ("ERRPYO001", "Blocked"),
         ("ERRPYO002", "Blocked"),
         ("ERRPYO003", "Blocked"),
-        ("ERRPYO005", "Blocked"),
+        ("ERRPYO005", "Short"),
         ("ERRPYO006", "Unknown"),
         ("ERRPYO010", "Refused"),
         ("ERRPYO011", "Blocked"),

@@ -125,5 +125,8 @@ CREATE INDEX transfers_unheard
         AND state IN ('sending', 'unknown', 'accepted');
 -- A transfer by the provider's own id, for webhooks that know no other.
 CREATE INDEX transfers_provider_id ON transfers (org_id, provider_id) WHERE provider_id IS NOT NULL;
+-- Files of a rail name references and no org.
+CREATE INDEX transfers_by_reference ON transfers (reference);
+CREATE INDEX submissions_by_reference ON submissions (reference);
 CREATE INDEX submissions_provider_id
     ON submissions (org_id, provider_batch_id) WHERE provider_batch_id IS NOT NULL;

@@ -7,7 +7,7 @@ use super::exit::UsageError;
 use super::output::{Output, money, table, time};
 use super::{App, Exit};
 use crate::config::Config;
-use crate::domain::{AffiliateId, GateCheck, Money, OrgId};
+use crate::domain::{AffiliateId, GateCheck, MethodStatus, Money, OrgId};
 use crate::engine::{Explanation, WalletExplanation};
 use crate::jobs::{Definition, Task};
 use crate::store::DecisionRow;
@@ -22,6 +22,15 @@ pub enum AffiliateCommand {
         #[arg(long)]
         org: Option<String>,
     },
+    /// Ask the rail of an affiliate's payout method whether it can receive money, and keep the
+    /// answer as the method's status (Stripe Connect: are transfers active)
+    VerifyMethod {
+        /// Id of the affiliate
+        id: String,
+        /// Org; may be left out if there is only one
+        #[arg(long)]
+        org: Option<String>,
+    },
 }
 
 /// Runs one `affiliate` command.
@@ -30,22 +39,60 @@ pub async fn run(
     output: Output,
     command: AffiliateCommand,
 ) -> anyhow::Result<Exit> {
-    let AffiliateCommand::Explain { id, org } = command;
     let app = App::open(config).await?;
-    let org = app.org(org.as_deref()).await?;
+    match command {
+        AffiliateCommand::Explain { id, org } => {
+            let (org, id) = known_affiliate(&app, org.as_deref(), &id).await?;
+            explain(&app, output, &org, &id).await
+        }
+        AffiliateCommand::VerifyMethod { id, org } => {
+            let (org, id) = known_affiliate(&app, org.as_deref(), &id).await?;
+            verify_method(&app, output, &org, &id).await
+        }
+    }
+}
+
+async fn known_affiliate(
+    app: &App,
+    org: Option<&str>,
+    id: &str,
+) -> anyhow::Result<(OrgId, AffiliateId)> {
+    let org = app.org(org).await?;
     let id: AffiliateId = id.parse().map_err(|error| UsageError(format!("{error}")))?;
     if !app.engine.store.affiliate_exists(&org, &id).await? {
         return Err(UsageError(format!("there is no affiliate {id} in org {org}")).into());
     }
-    let payer = payer(&app, &org);
+    Ok((org, id))
+}
+
+/// Exit 1 if the rail says that the method cannot receive money.
+async fn verify_method(
+    app: &App,
+    output: Output,
+    org: &OrgId,
+    id: &AffiliateId,
+) -> anyhow::Result<Exit> {
+    let (status, problem) = app.engine.verify_method(&app.work(), org, id).await?;
+    let reason = problem.map(|problem| problem.to_string());
+    if output.json {
+        output.json(&json!({"affiliate_id": id, "status": status, "reason": reason}))?;
+    } else {
+        let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        output.text(&format!("the payout method of {id} is {status}{why}"))?;
+    }
+    Ok(if status == MethodStatus::Verified { Exit::Done } else { Exit::Failed })
+}
+
+async fn explain(app: &App, output: Output, org: &OrgId, id: &AffiliateId) -> anyhow::Result<Exit> {
+    let payer = payer(app, org);
     let now = app.engine.clock.now();
     let period =
         payer.map(|(job, period)| period.key(now, job.schedule.zone())).unwrap_or_default();
-    let explanation = app.engine.explain(&org, &id, &period).await?;
+    let explanation = app.engine.explain(org, id, &period).await?;
     if output.json {
-        output.json(&value(&app, &explanation, payer.map(|(job, _)| job))?)?;
+        output.json(&value(app, &explanation, payer.map(|(job, _)| job))?)?;
     } else {
-        print(&app, output, &explanation, payer.map(|(job, _)| job))?;
+        print(app, output, &explanation, payer.map(|(job, _)| job))?;
     }
     Ok(Exit::Done)
 }

@@ -12,7 +12,7 @@ use crate::config::{Config, user_name, without_password};
 use crate::domain::{Actor, OrgId};
 use crate::engine::{Engine, EngineSettings, Work};
 use crate::jobs::{Catalog, Runner, RunnerSettings};
-use crate::providers::{Paypal, Provider};
+use crate::providers::{Paypal, Provider, Stripe};
 use crate::store::Store;
 
 /// Everything a command works with.
@@ -96,6 +96,11 @@ pub fn rails(config: &Config) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
     if paypal.is_configured() {
         let paypal = Paypal::new(paypal.clone()).context("[providers.paypal] cannot be used")?;
         rails.push(Arc::new(paypal));
+    }
+    let stripe = &config.providers.stripe;
+    if stripe.is_configured() {
+        let stripe = Stripe::new(stripe.clone()).context("[providers.stripe] cannot be used")?;
+        rails.push(Arc::new(stripe));
     }
     Ok(rails)
 }

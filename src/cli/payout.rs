@@ -8,6 +8,7 @@ use super::output::{Output, money, table, time};
 use super::{App, Exit};
 use crate::config::Config;
 use crate::domain::{Money, OrgId, PayoutId, PayoutStatus};
+use crate::engine::Finding;
 use crate::store::{PayoutFilter, PayoutRow};
 
 /// Rows read per page.
@@ -57,6 +58,24 @@ pub enum PayoutCommand {
         /// Said aloud, because sending what was paid pays twice
         #[arg(long, required = true)]
         nothing_was_paid: bool,
+        /// What was found at the provider, for the record
+        #[arg(long)]
+        reason: String,
+        /// Org; may be left out if there is only one
+        #[arg(long)]
+        org: Option<String>,
+    },
+    /// End a payout in review by what you found at its provider: the payee has the money, or has
+    /// not got it and will not (then it becomes available again)
+    Mark {
+        /// Id of the payout
+        id: String,
+        /// The payee has the money
+        #[arg(long, conflicts_with = "not_paid", required_unless_present = "not_paid")]
+        paid: bool,
+        /// The payee has not got the money, and will not
+        #[arg(long)]
+        not_paid: bool,
         /// What was found at the provider, for the record
         #[arg(long)]
         reason: String,
@@ -115,6 +134,18 @@ pub async fn run(config: &Config, output: Output, command: PayoutCommand) -> any
                 ))?;
             }
         }
+        PayoutCommand::Mark { id, paid, not_paid: _, reason, org } => {
+            let org = app.org(org.as_deref()).await?;
+            let finding = if paid { Finding::Paid } else { Finding::NotPaid };
+            let found = (finding, reason.as_str());
+            app.engine.mark(&app.work(), &org, &payout_id(&id)?, found).await?;
+            let status = if paid { "completed" } else { "failed" };
+            if output.json {
+                output.json(&json!({"payout_id": id, "status": status}))?;
+            } else {
+                output.text(&format!("{id} is {status} by what you found"))?;
+            }
+        }
         PayoutCommand::Cancel { id, reason, org } => {
             let org = app.org(org.as_deref()).await?;
             app.engine.cancel(&app.work(), &org, &payout_id(&id)?, &reason).await?;
@@ -151,7 +182,7 @@ pub fn payout_table(payouts: &[PayoutRow]) -> String {
             payout.method_kind.to_string(),
             payout.status.to_string(),
             time(payout.requested_at),
-            payout.failure_message.clone().unwrap_or_default(),
+            payout.failure_message.clone().or(payout.waiting_for.clone()).unwrap_or_default(),
         ]
     };
     let headings =
@@ -168,7 +199,7 @@ fn value(payout: &PayoutRow) -> Value {
         "period": payout.period, "run_id": payout.run_id, "retry_of": payout.retry_of,
         "retried_as": payout.retried_as, "requested_by": payout.requested_by,
         "requested_at": payout.requested_at, "updated_at": payout.updated_at,
-        "failure_code": payout.failure_code, "failure_message": payout.failure_message,
+        "waiting_for": payout.waiting_for, "failure_code": payout.failure_code, "failure_message": payout.failure_message,
     })
 }
 
@@ -213,6 +244,9 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
         ]
     });
     output.text(&format!("\n{}", table(&["when", "status", "who", "why"], &[], rows.collect())))?;
+    for note in attempts.iter().filter_map(|attempt| attempt.note.as_deref()) {
+        output.text(&format!("\n{note}"))?;
+    }
     let rows = attempts.iter().map(|attempt| {
         let problem =
             attempt.problem_message.clone().or(attempt.submission_problem_message.clone());
@@ -238,6 +272,11 @@ fn waits_for(app: &App, payout: &PayoutRow) -> Option<String> {
     let waits = matches!(payout.status, PayoutStatus::Pending | PayoutStatus::Approved);
     let kind = payout.method_kind;
     let configured = app.engine.rails().any(|rail| rail.kind() == kind);
-    (waits && !configured)
-        .then(|| format!("it waits for its rail: {kind} is not configured, see [providers.{kind}]"))
+    match &payout.waiting_for {
+        _ if waits && !configured => {
+            Some(format!("it waits for its rail: {kind} is not configured, see [providers.{kind}]"))
+        }
+        Some(reason) if waits => Some(format!("it waits: {reason}; see `payoutd alert list`")),
+        _ => None,
+    }
 }

@@ -1,21 +1,50 @@
-//! `run`: the daemon.
+//! `run`: the daemon, and the HTTP server beside it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, Exit};
-use crate::config::Config;
-use crate::daemon;
+use crate::config::{Config, HttpSettings};
+use crate::{daemon, http};
 
 /// Runs the daemon until it is told to stop.
 pub async fn run(config: &Config) -> anyhow::Result<Exit> {
+    let listener = match config.http.listen() {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     let app = App::open(config).await?;
     let stop = CancellationToken::new();
     daemon::stop_on_signals(&stop)?;
+    let served = listener.map(|listener| {
+        let engine = app.engine.clone();
+        tokio::spawn(http::serve(listener, engine, limits(&config.http), stop.clone()))
+    });
     let drain = Duration::from_millis(config.jobs.drain_ms);
-    if daemon::run(&app.runner, drain, &stop).await? {
+    let drained = daemon::run(&app.runner, drain, &stop).await;
+    // The server stops with the daemon, also if the daemon could not start.
+    stop.cancel();
+    if let Some(served) = served {
+        served.await?;
+    }
+    if drained? {
         app.engine.store.close().await;
     }
     Ok(Exit::Done)
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address} ([http] listen)"))
+}
+
+fn limits(settings: &HttpSettings) -> http::Limits {
+    http::Limits {
+        body_bytes: settings.body_limit_bytes,
+        body_time: Duration::from_millis(settings.body_timeout_ms),
+    }
 }

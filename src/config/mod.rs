@@ -10,13 +10,14 @@ mod shown;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use crate::providers::PaypalSettings;
+pub use crate::providers::{PaypalSettings, StripeSettings};
 use crate::telemetry::{LogFormat, LogLevel};
 
 pub use layers::Origin;
@@ -35,6 +36,7 @@ pub struct Config {
     pub jobs: JobsSettings,
     pub log: LogSettings,
     pub engine: EngineSettings,
+    pub http: HttpSettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
     settings: BTreeMap<String, Setting>,
@@ -88,11 +90,28 @@ pub struct EngineSettings {
     pub calls_in_flight: usize,
 }
 
+/// `[http]`: the server that providers deliver to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSettings {
+    listen: String,
+    pub body_limit_bytes: usize,
+    pub body_timeout_ms: u64,
+}
+
+impl HttpSettings {
+    /// Where to listen; `None` for no server.
+    pub fn listen(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
+}
+
 /// `[providers.*]`: one section for each rail.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProvidersSettings {
     pub paypal: PaypalSettings,
+    pub stripe: StripeSettings,
 }
 
 /// Why there is no configuration. Each one is the operator's to mend: exit code 2.
@@ -185,6 +204,7 @@ impl Config {
             jobs: merged.get("jobs")?,
             log: merged.get("log")?,
             engine: merged.get("engine")?,
+            http: merged.get("http")?,
             providers: merged.get("providers")?,
             settings,
         })

@@ -1,6 +1,7 @@
 //! What each value may be. The type is the default's; the rest is the table below.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use config::ValueKind;
 
@@ -18,11 +19,13 @@ enum Rule {
     StartsWith(&'static [&'static str]),
     /// A text of at most so many characters.
     UpTo(usize),
+    /// An IP address and a port, or nothing.
+    AddressOrNone,
 }
 
-use Rule::{Between, OneOf, StartsWith, UpTo};
+use Rule::{AddressOrNone, Between, OneOf, StartsWith, UpTo};
 
-const RULES: [(&str, Rule); 15] = [
+const RULES: &[(&str, Rule)] = &[
     ("database.url", StartsWith(&["sqlite:", "postgres://", "postgresql://"])),
     ("database.max_connections", Between(1, 1000)),
     ("jobs.drain_ms", Between(0, 3_600_000)),
@@ -31,6 +34,9 @@ const RULES: [(&str, Rule); 15] = [
     ("engine.lease_ms", Between(100, 3_600_000)),
     ("engine.heartbeat_ms", Between(10, 600_000)),
     ("engine.calls_in_flight", Between(1, 64)),
+    ("http.listen", AddressOrNone),
+    ("http.body_limit_bytes", Between(1_024, 67_108_864)),
+    ("http.body_timeout_ms", Between(100, 600_000)),
     ("providers.paypal.base_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.batch_size", Between(1, 15_000)),
     ("providers.paypal.timeout_ms", Between(100, 600_000)),
@@ -39,6 +45,15 @@ const RULES: [(&str, Rule); 15] = [
     ("providers.paypal.note", UpTo(1000)),
     ("providers.paypal.email_subject", UpTo(255)),
     ("providers.paypal.client_id", UpTo(1000)),
+    ("providers.paypal.posts_per_minute", Between(1, 10_000)),
+    // PayPal itself gives the money back after 30 days.
+    ("providers.paypal.call_off_unclaimed_days", Between(0, 29)),
+    ("providers.stripe.base_url", StartsWith(&["https://", "http://"])),
+    ("providers.stripe.timeout_ms", Between(100, 600_000)),
+    // Stripe may forget a key after 24 hours, and what it forgot it pays again.
+    ("providers.stripe.key_life_hours", Between(1, 23)),
+    ("providers.stripe.webhook_tolerance_s", Between(1, 86_400)),
+    ("providers.stripe.calls_per_second", Between(1, 1000)),
 ];
 
 /// `value` in the type of `default`, where it fits that and the key's rule. Text is read as a
@@ -121,6 +136,9 @@ fn follows(key: &str, value: &ValueKind) -> bool {
             starts.iter().any(|start| text.starts_with(start))
         }
         (Some(UpTo(most)), ValueKind::String(text)) => text.chars().count() <= *most,
+        (Some(AddressOrNone), ValueKind::String(text)) => {
+            text.is_empty() || text.parse::<SocketAddr>().is_ok()
+        }
         (Some(_), _) => false,
         (None, _) => true,
     }
@@ -133,6 +151,9 @@ fn expectation(key: &str, default: &ValueKind) -> String {
         (Some(OneOf(words)), _) => format!("one of {}", words.join(", ")),
         (Some(StartsWith(starts)), _) => format!("text that begins with {}", starts.join(" or ")),
         (Some(UpTo(most)), _) => format!("text in quotes, of at most {most} characters"),
+        (Some(AddressOrNone), _) => {
+            "an IP address and a port, such as 127.0.0.1:8320, or nothing".to_owned()
+        }
         (None, ValueKind::Boolean(_)) => "true or false".to_owned(),
         (None, ValueKind::I64(_)) => "a whole number".to_owned(),
         (None, _) => "text in quotes".to_owned(),
@@ -162,7 +183,7 @@ mod tests {
     #[test]
     fn every_rule_is_about_a_setting_that_exists_and_its_default_follows_it() {
         let defaults = layers::defaults();
-        for (key, _) in &RULES {
+        for (key, _) in RULES {
             let default = defaults.get(*key).expect(key);
             assert!(follows(key, &default.value), "the default of {key} breaks its own rule");
         }

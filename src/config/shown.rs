@@ -9,7 +9,7 @@ use super::layers::{Origin, Setting};
 const HIDDEN: &str = "********";
 
 /// Last parts of the keys whose values are secrets.
-const SECRETS: [&str; 4] = ["secret", "password", "token", "secret_key"];
+const SECRETS: [&str; 5] = ["secret", "secrets", "password", "token", "secret_key"];
 
 /// One setting of `config show`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +133,7 @@ mod tests {
     fn keys_that_name_secrets_are_known_by_their_last_part() {
         assert!(is_secret("providers.paypal.client_secret"));
         assert!(is_secret("providers.stripe.secret_key"));
+        assert!(is_secret("providers.stripe.webhook_secrets"));
         assert!(!is_secret("providers.paypal.client_id"));
         assert!(!is_secret("secret.note"));
     }

@@ -98,6 +98,9 @@ id!(/** One attempt to move a payout's money. */ TransferId, "transfer id", "tr_
 id!(/** The transfers that leave in one call or one file. */ SubmissionId, "submission id", "sub_");
 id!(/** A payout destination on file. */ MethodId, "method id", "pm_");
 id!(/** One execution of a job. */ RunId, "run id", "run_");
+id!(/** What a provider's statement and our books disagree about. */ BreakId, "break id", "br_");
+id!(/** What a person has to look at. */ AlertId, "alert id", "al_");
+id!(/** What one letter says of one transfer. */ NoticeId, "notice id", "no_");
 id!(/** One transaction's worth of a job's work. */ BatchId, "batch id", "ba_");
 
 /// Who did a thing, for the record: `system:<job>`, `cli:<user>`.

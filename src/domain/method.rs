@@ -44,7 +44,7 @@ pub enum DestinationError {
     #[error("a {kind} destination needs \"{field}\"")]
     Missing { kind: MethodKind, field: &'static str },
     #[error("the destination's \"{field}\" is not usable: {reason}")]
-    Unusable { field: &'static str, reason: &'static str },
+    Unusable { field: String, reason: &'static str },
 }
 
 impl MethodKind {
@@ -62,45 +62,114 @@ impl MethodKind {
     }
 }
 
+/// What a field of a destination must be like, if it is there.
+#[derive(Clone, Copy)]
+enum Form {
+    Email,
+    /// A routing number: nine digits, the last of which checks the others.
+    Routing,
+    /// An account number of at most so many characters.
+    Account(usize),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// ISO 3166, two capital letters.
+    Country,
+    /// A name or a part of an address, of at most so many characters.
+    Text(usize),
+}
+
+/// The forms of the fields, by rail. A field that is not here may be any short text.
+const FORMS: &[(MethodKind, &str, Form)] = &[
+    (MethodKind::Paypal, "email", Form::Email),
+    (MethodKind::StripeConnect, "account", Form::Account(255)),
+    (MethodKind::Ach, "routingNumber", Form::Routing),
+    (MethodKind::Ach, "accountNumber", Form::Account(17)),
+    (MethodKind::Ach, "accountType", Form::OneOf(&["checking", "savings"])),
+    (MethodKind::Ach, "accountHolderName", Form::Text(140)),
+    (MethodKind::Ach, "accountHolderType", Form::OneOf(&["individual", "company", "business"])),
+    (MethodKind::Wire, "routingNumber", Form::Routing),
+    (MethodKind::Wire, "accountNumber", Form::Account(34)),
+    (MethodKind::Wire, "accountHolderName", Form::Text(140)),
+    (MethodKind::Wire, "street", Form::Text(70)),
+    (MethodKind::Wire, "buildingNumber", Form::Text(16)),
+    (MethodKind::Wire, "postalCode", Form::Text(16)),
+    (MethodKind::Wire, "city", Form::Text(35)),
+    (MethodKind::Wire, "state", Form::Text(35)),
+    (MethodKind::Wire, "country", Form::Country),
+];
+
+/// Characters of a field that has no form of its own.
+const LONGEST_FIELD: usize = 1_000;
+
+impl Form {
+    /// Why the value does not have this form.
+    fn breach(self, value: &str) -> Option<&'static str> {
+        let (holds, reason) = match self {
+            Self::Email => return email_breach(value),
+            Self::Routing => (
+                aba_check_digit_holds(value),
+                "it is no 9-digit ABA number with a right check digit",
+            ),
+            Self::Account(most) => (
+                is_account_number(value, most),
+                "it is not made of letters, digits, - and _ alone, or too long for its rail",
+            ),
+            Self::OneOf(words) => (words.contains(&value), "it is none of the words for it"),
+            Self::Country => (is_country(value), "it is no ISO 3166 code of two capital letters"),
+            Self::Text(most) => (
+                value.chars().count() <= most && value.chars().any(char::is_alphanumeric),
+                "it is too long, or has neither letters nor digits",
+            ),
+        };
+        (!holds).then_some(reason)
+    }
+}
+
 impl Destination {
-    /// Reads a destination for the rail `kind` from its JSON object.
+    /// Reads a destination that somebody brings, for the rail `kind`, from its JSON object.
     ///
     /// # Errors
     /// [`DestinationError`] if it is no object of text fields, a field that the rail needs is
     /// missing or empty, or a field cannot be right.
     pub fn parse(kind: MethodKind, json: &str) -> Result<Self, DestinationError> {
-        let fields: BTreeMap<String, String> =
-            serde_json::from_str(json).map_err(|_| DestinationError::NotAnObject)?;
+        let destination = Self::stored(kind, json)?;
         for field in kind.required_fields() {
-            if fields.get(*field).is_none_or(|value| value.trim().is_empty()) {
+            if destination.get(field).is_none_or(|value| value.trim().is_empty()) {
                 return Err(DestinationError::Missing { kind, field });
             }
         }
-        let destination = Self { kind, fields };
         destination.check()?;
         Ok(destination)
     }
 
+    /// Reads a destination that was taken before, maybe under looser rules: what it lacks is for
+    /// its rail to refuse.
+    ///
+    /// # Errors
+    /// [`DestinationError::NotAnObject`].
+    pub fn stored(kind: MethodKind, json: &str) -> Result<Self, DestinationError> {
+        let fields = serde_json::from_str(json).map_err(|_| DestinationError::NotAnObject)?;
+        Ok(Self { kind, fields })
+    }
+
     fn check(&self) -> Result<(), DestinationError> {
-        let unusable = |field, reason| Err(DestinationError::Unusable { field, reason });
-        if let Some(email) = self.get("email") {
-            let parts =
-                email.split_once('@').filter(|(user, host)| !user.is_empty() && !host.is_empty());
-            if parts.is_none() || email.contains(char::is_whitespace) {
-                return unusable("email", "it is no e-mail address");
+        let unusable = |field: &str, reason| {
+            Err(DestinationError::Unusable { field: field.escape_debug().to_string(), reason })
+        };
+        for (field, value) in &self.fields {
+            if value.chars().any(char::is_control) {
+                return unusable(field, "it holds a control character");
             }
-            // PayPal's receiver field (payments_payouts_batch_v1.json, receiver maxLength).
-            if email.chars().count() > 127 {
-                return unusable("email", "it is longer than 127 characters");
+            if value.chars().count() > LONGEST_FIELD {
+                return unusable(field, "it is longer than 1000 characters");
             }
         }
-        if let Some(routing) = self.get("routingNumber")
-            && !aba_check_digit_holds(routing)
-        {
-            return unusable(
-                "routingNumber",
-                "it is no 9-digit ABA number with a right check digit",
-            );
+        for (_, field, form) in FORMS.iter().filter(|(kind, ..)| *kind == self.kind) {
+            // An empty optional field is one that is not there.
+            let value = self.get(field).filter(|value| !value.is_empty());
+            if let Some(reason) = value.and_then(|value| form.breach(value)) {
+                return unusable(field, reason);
+            }
         }
         Ok(())
     }
@@ -115,6 +184,17 @@ impl Destination {
         self.fields.get(field).map(String::as_str)
     }
 
+    /// The same destination with some fields replaced.
+    ///
+    /// # Errors
+    /// [`DestinationError`] if it could not be paid to any more.
+    pub fn with(&self, fields: &BTreeMap<String, String>) -> Result<Self, DestinationError> {
+        let mut changed = self.clone();
+        changed.fields.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        changed.check()?;
+        Ok(changed)
+    }
+
     /// The destination as JSON with sorted keys: equal destinations are equal text.
     pub fn to_json(&self) -> String {
         serde_json::to_string(&self.fields).expect("a map of text is always JSON")
@@ -126,6 +206,36 @@ impl fmt::Debug for Destination {
         write!(f, "Destination({}, …)", self.kind)
     }
 }
+
+fn email_breach(email: &str) -> Option<&'static str> {
+    let parts = email.split_once('@').filter(|(user, host)| !user.is_empty() && !host.is_empty());
+    if parts.is_none() || email.contains(char::is_whitespace) {
+        return Some("it is no e-mail address");
+    }
+    // PayPal's receiver field (payments_payouts_batch_v1.json, receiver maxLength).
+    (email.chars().count() > 127).then_some("it is longer than 127 characters")
+}
+
+fn is_account_number(text: &str, most: usize) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    text.len() <= most && text.bytes().all(is_allowed) && text.bytes().any(|b| b != b'-')
+}
+
+fn is_country(code: &str) -> bool {
+    code.len() == 2 && COUNTRIES.split_ascii_whitespace().any(|country| country == code)
+}
+
+/// ISO 3166-1 alpha-2, and XK, which banks use for Kosovo.
+const COUNTRIES: &str = "\
+    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR \
+    BS BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ \
+    EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW \
+    GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY \
+    KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV \
+    MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY \
+    QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG \
+    TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA \
+    ZM ZW";
 
 /// ABA weights 3-7-1 over nine digits, a multiple of ten.
 fn aba_check_digit_holds(routing: &str) -> bool {
@@ -158,6 +268,51 @@ mod tests {
         assert!(refused(MethodKind::Paypal, &long).contains("127"));
         let wire = r#"{"routingNumber":"999999991","accountNumber":"1","accountHolderName":"A","city":"X","country":"US"}"#;
         assert!(refused(MethodKind::Wire, wire).contains("ABA"));
+    }
+
+    fn with(kind: MethodKind, field: &str, value: &str) -> Result<Destination, DestinationError> {
+        let mut fields = BTreeMap::from([
+            ("routingNumber", "999999992"),
+            ("accountNumber", "12-345"),
+            ("accountType", "savings"),
+            ("accountHolderName", "Zoë Żółć"),
+            ("city", "Łódź"),
+            ("country", "PL"),
+        ]);
+        fields.insert(field, value);
+        Destination::parse(kind, &serde_json::to_string(&fields).expect("text is JSON"))
+    }
+
+    #[test]
+    fn a_bank_account_is_held_to_what_its_rail_can_write() {
+        for kind in [MethodKind::Ach, MethodKind::Wire] {
+            with(kind, "buildingNumber", "").expect("an empty optional field is not there");
+            for (field, value) in [
+                ("routingNumber", "99999999"),
+                ("accountNumber", "12 345"),
+                ("accountNumber", "--"),
+                ("accountNumber", "１２３"),
+                ("accountHolderName", "…"),
+                ("accountHolderName", "A\nB"),
+                ("note", "\u{7}"),
+            ] {
+                with(kind, field, value).expect_err(field);
+            }
+        }
+        with(MethodKind::Ach, "accountNumber", &"1".repeat(18)).expect_err("17 at most");
+        with(MethodKind::Wire, "accountNumber", &"1".repeat(34)).expect("34 at most");
+        with(MethodKind::Ach, "accountType", "Checking").expect_err("another word");
+        with(MethodKind::Ach, "accountHolderType", "company").expect("a company");
+        for country in ["pl", "XX", "POL", "P", "D A"] {
+            with(MethodKind::Wire, "country", country).expect_err(country);
+        }
+    }
+
+    #[test]
+    fn what_was_stored_under_looser_rules_stays_readable() {
+        let stored = Destination::stored(MethodKind::Wire, r#"{"accountNumber":"12 345"}"#);
+        assert_eq!(stored.expect("an object").get("accountNumber"), Some("12 345"));
+        assert!(Destination::stored(MethodKind::Wire, "[]").is_err());
     }
 
     #[test]

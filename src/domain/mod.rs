@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async, no clock. Time and randomness are arguments. Nothing here imports
 //! another room, so every rule about money can be read and tested on its own.
 
+pub mod banking;
 mod commission;
 mod gate;
 mod ids;
@@ -19,8 +20,8 @@ mod words;
 pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
-    Actor, AffiliateId, BatchId, CommissionId, IdError, MethodId, Minted, OrgId, PartnerId,
-    PayoutId, ProgramId, Reference, RunId, SubmissionId, TransferId,
+    Actor, AffiliateId, AlertId, BatchId, BreakId, CommissionId, IdError, MethodId, Minted,
+    NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RunId, SubmissionId, TransferId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};

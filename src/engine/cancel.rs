@@ -1,10 +1,9 @@
-//! Cancel, retry and resend: what a person may do to a payout.
+//! Cancel and retry: what a person may do to a payout.
 
 use super::outcome::{Stamp, end_payouts};
 use super::{Engine, EngineError, PersonRequest, Work};
-use crate::domain::{OrgId, PayoutId, PayoutStatus, SubmissionState, WalletKey};
-use crate::providers::Problem;
-use crate::store::{CheckRecord, PayoutMove, StoreError, Transfer};
+use crate::domain::{OrgId, PayoutId, PayoutStatus, WalletKey};
+use crate::store::{PayoutMove, StoreError};
 
 impl Engine {
     /// Cancels a payout that was not sent yet; its money becomes available again.
@@ -92,48 +91,6 @@ impl Engine {
         };
         let (payout_id, status) = (payout_id.clone(), payout.status);
         Err(EngineError::WrongStatus { payout_id, status, verb: "retried", hint })
-    }
-
-    /// Sends the payouts of a submission in review again, under new references, because a person
-    /// looked at the provider and found that nothing of it was paid. How many are sent again.
-    ///
-    /// # Errors
-    /// [`EngineError::NotInReview`] unless the payout's money may be on its way and nobody but a
-    /// person can say.
-    pub async fn resend(
-        &self,
-        work: &Work,
-        org: &OrgId,
-        payout_id: &PayoutId,
-        found: &str,
-    ) -> Result<usize, EngineError> {
-        self.retrying(|| async {
-            let now = self.clock.now();
-            let mut tx = self.begin(work).await?;
-            let row = tx.submission_in_review(org, payout_id).await?;
-            let provider = row.as_ref().and_then(|row| self.provider(row.method_kind));
-            let (Some(row), Some(provider)) = (&row, provider) else {
-                return Err(EngineError::NotInReview { payout_id: payout_id.clone() });
-            };
-            let record = CheckRecord {
-                state: SubmissionState::Refused,
-                provider_batch_id: None,
-                problem: Some(("not_paid".to_owned(), found.to_owned())),
-                next_check_at: None,
-                counts: false,
-                refused: true,
-            };
-            tx.submission_checked(org, &row.submission_id, &record, now).await?;
-            let transfers = tx.transfers_of(org, &row.submission_id).await?;
-            let transfers: Vec<_> = transfers.iter().collect();
-            let stamp = Stamp { org, actor: &work.actor, now };
-            let why = Problem::new("not_paid", format!("{}: {found}", work.actor));
-            let group: &[&Transfer] = &transfers;
-            self.send_again(&mut tx, stamp, provider.as_ref(), &[group], &why).await?;
-            tx.commit().await?;
-            Ok(transfers.len())
-        })
-        .await
     }
 
     async fn already_retried(

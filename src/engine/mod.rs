@@ -4,21 +4,28 @@
 //! Transactions are bounded, and nothing external is called inside one.
 
 mod accrue;
+mod alert;
+mod asking;
 mod audit;
 mod cancel;
 mod enrol;
 mod explain;
+mod funding;
 mod ledger;
+mod mail;
+mod methods;
 mod outcome;
 mod prune;
 mod reconcile;
 mod release;
 mod request;
+mod review;
 mod sending;
 mod sorted;
 mod submission;
 mod submit;
 mod tally;
+mod webhook;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,18 +36,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::{
-    Actor, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError,
+    Actor, AlertId, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError,
 };
-use crate::providers::Provider;
+use crate::providers::{Problem, Provider};
 use crate::store::{RunLease, Store, StoreError, Tx};
 
 pub use accrue::Verdict;
 pub use audit::{AuditLine, INVARIANTS};
 pub use explain::{Explanation, WalletExplanation};
+pub use prune::Keep;
 pub use reconcile::Reach;
 pub use request::{AutoRequest, PersonRequest};
+pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Skips, Tally};
+pub use webhook::{Received, WebhookDoor};
 
 /// Tries of a transaction that lost a race, before the error is passed on.
 const MOST_TRIES: u32 = 6;
@@ -101,6 +111,8 @@ pub enum EngineError {
     LeaseLost { run_id: String },
     #[error("wallet {affiliate_id} in {currency} does not exist: import a commission of it first")]
     NoWallet { affiliate_id: String, currency: String },
+    #[error("alert {alert_id} is not open in this org: run `payoutd alert list`")]
+    NoAlert { alert_id: AlertId },
     #[error("payout {payout_id} does not exist in this org")]
     NoPayout { payout_id: PayoutId },
     #[error("payout {payout_id} is {status}, so it cannot be {verb}{hint}")]
@@ -116,6 +128,10 @@ pub enum EngineError {
         "payout {payout_id} is not in review: only one whose send nobody could clear up is sent again by a person"
     )]
     NotInReview { payout_id: PayoutId },
+    #[error("affiliate {affiliate_id} has no payout method that could be verified")]
+    NoMethod { affiliate_id: String },
+    #[error("the {kind} method of affiliate {affiliate_id} keeps its status: {problem}")]
+    NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -136,10 +152,13 @@ impl EngineError {
             Self::Money(_) => "amount_overflow",
             Self::LeaseLost { .. } => "lease_lost",
             Self::NoWallet { .. } => "no_wallet",
+            Self::NoAlert { .. } => "no_alert",
             Self::NoPayout { .. } => "no_payout",
             Self::WrongStatus { .. } => "wrong_status",
             Self::AlreadyRetried { .. } => "already_retried",
             Self::NotInReview { .. } => "not_in_review",
+            Self::NoMethod { .. } => "no_method",
+            Self::NotVetted { .. } => "not_vetted",
             Self::Refused { .. } => "refused",
         }
     }
@@ -149,10 +168,12 @@ impl EngineError {
         matches!(
             self,
             Self::NoWallet { .. }
+                | Self::NoAlert { .. }
                 | Self::NoPayout { .. }
                 | Self::WrongStatus { .. }
                 | Self::AlreadyRetried { .. }
                 | Self::NotInReview { .. }
+                | Self::NoMethod { .. }
                 | Self::Refused { .. }
         )
     }

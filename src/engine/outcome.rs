@@ -9,7 +9,7 @@ use crate::domain::{
     Actor, Bucket, EntryKind, Movement, OrgId, PayoutId, PayoutStatus, TransferState, WalletKey,
 };
 use crate::store::{
-    Allocation, MovedPayout, MovedTransfer, PayoutMove, StoreError, TransferNews, Tx,
+    Allocation, Blame, MovedPayout, MovedTransfer, PayoutMove, StoreError, TransferNews, Tx,
 };
 
 /// Who changes something, where and when.
@@ -60,7 +60,7 @@ pub(super) async fn end_payouts(
 }
 
 /// Moves transfers to the end `to` (`settled`, `rejected`, `returned`) and their payouts with
-/// them. Those that stand elsewhere (the other of webhook and poll was first) are left alone.
+/// them; a destination that is at fault is no longer verified. Those that stand elsewhere (the other of webhook and poll was first) are left alone.
 pub(super) async fn end_transfers(
     tx: &mut Tx,
     stamp: Stamp<'_>,
@@ -88,6 +88,15 @@ pub(super) async fn end_transfers(
             reason: message.unwrap_or_else(|| words.to_owned()),
         }
     };
+    let blame = |transfer: &MovedTransfer| {
+        let news = news.get(&transfer.transfer_id).filter(|news| news.of_method)?;
+        let (code, reason) = (news.code.clone(), news.message.clone());
+        Some(Blame { payout_id: transfer.payout_id.clone(), code, reason })
+    };
+    if to != TransferState::Settled {
+        let blames: Vec<Blame> = moved.iter().filter_map(blame).collect();
+        tx.methods_blame(stamp.org, &blames).await?;
+    }
     let moves: Vec<PayoutMove> = moved.iter().map(payout_move).collect();
     let ended = end_payouts(tx, stamp, status, &moves).await?;
     if ended.len() != moved.len() {

@@ -8,17 +8,20 @@ use super::{Engine, EngineError, Tally, Work};
 /// Rows deleted per transaction.
 const BATCH: i64 = 5_000;
 
+/// How long records of work are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    pub runs: TimeDelta,
+    pub decisions: TimeDelta,
+    pub provider_events: TimeDelta,
+}
+
 impl Engine {
-    /// Deletes ended runs and decisions that are older than told, batch by batch.
+    /// Deletes ended runs, decisions and provider events that are older than told, batch by batch.
     ///
     /// # Errors
     /// [`EngineError::Store`]; the batches before it stand.
-    pub async fn prune(
-        &self,
-        work: &Work,
-        keep_runs: TimeDelta,
-        keep_decisions: TimeDelta,
-    ) -> Result<Tally, EngineError> {
+    pub async fn prune(&self, work: &Work, keep: Keep) -> Result<Tally, EngineError> {
         let mut tally = Tally::default();
         let now = self.clock.now();
         let mut pruned = |count: u64| {
@@ -28,7 +31,7 @@ impl Engine {
         };
         while !work.stop.is_cancelled() {
             let mut tx = self.begin(work).await?;
-            let count = tx.runs_prune(now - keep_runs, BATCH).await?;
+            let count = tx.runs_prune(now - keep.runs, BATCH).await?;
             tx.commit().await?;
             if pruned(count) {
                 break;
@@ -37,7 +40,16 @@ impl Engine {
         for org in self.store.orgs().await? {
             while !work.stop.is_cancelled() {
                 let mut tx = self.begin(work).await?;
-                let count = tx.decisions_prune(&org, now - keep_decisions, BATCH).await?;
+                let count = tx.decisions_prune(&org, now - keep.decisions, BATCH).await?;
+                tx.commit().await?;
+                if pruned(count) {
+                    break;
+                }
+            }
+            while !work.stop.is_cancelled() {
+                let mut tx = self.begin(work).await?;
+                let before = now - keep.provider_events;
+                let count = tx.provider_events_prune(&org, before, BATCH).await?;
                 tx.commit().await?;
                 if pruned(count) {
                     break;

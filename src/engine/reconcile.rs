@@ -8,18 +8,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
 use tracing::{info, warn};
 
+use super::asking::{Answer, Claimed};
 use super::outcome::{Stamp, end_transfers};
 use super::sorted::{Sorted, is_open};
-use super::submission::{body_hash, named, outgoing};
+use super::submission::named;
 use super::{Engine, EngineError, Tally, Work};
 use crate::domain::{Money, OrgId, Scope, SubmissionState, TransferState};
 use crate::providers::{Found, ItemReport, Problem, Sent};
-use crate::store::{CheckRecord, SubmissionRow, Transfer};
+use crate::store::{CheckRecord, SubmissionRow, Tx};
 
-/// Submissions claimed at a time.
-const CLAIM: i64 = 32;
-/// For how long a claimed submission is not claimed by another worker.
-const CLAIMED_FOR: TimeDelta = TimeDelta::minutes(2);
 /// Pauses between checks of one submission, growing; the last one repeats.
 const PAUSES: [TimeDelta; 7] = [
     TimeDelta::seconds(15),
@@ -30,8 +27,8 @@ const PAUSES: [TimeDelta; 7] = [
     TimeDelta::hours(6),
     TimeDelta::hours(24),
 ];
-/// How long money may still come back after it arrived (PayPal: 30 days), watched daily.
-const WATCH: TimeDelta = TimeDelta::days(31);
+/// How often money that arrived is looked after while it may still come back.
+const WATCHED: TimeDelta = TimeDelta::days(1);
 /// Re-sends of the same bytes that a provider has refused in a row, over at least
 /// [`REFUSED_FOR`], after which a person is asked to look.
 const REFUSALS_NEEDED: i64 = 3;
@@ -56,21 +53,6 @@ impl Reach {
     }
 }
 
-/// A submission that is being asked about, as it was when it was claimed.
-struct Claimed {
-    row: SubmissionRow,
-    transfers: Vec<Transfer>,
-}
-
-/// What the provider answered about one submission.
-enum Answer {
-    /// About a send whose answer was lost: what sending the same bytes again said.
-    Resent(Sent),
-    Looked(Found),
-    /// It cannot be asked at all.
-    Unaskable(Problem),
-}
-
 impl Engine {
     /// Asks the providers about what is due (or, with [`Reach::All`], about everything open) and
     /// applies what they say.
@@ -84,6 +66,7 @@ impl Engine {
         scope: &Scope,
     ) -> Result<Tally, EngineError> {
         let mut tally = Tally::default();
+        self.read_mail(work, &mut tally).await?;
         self.expire_leases(work, reach, &mut tally).await?;
         let due_by = reach.due_by(self.clock.now());
         for org in self.store.orgs_to_check(due_by).await? {
@@ -154,62 +137,6 @@ impl Engine {
         Ok(())
     }
 
-    async fn claim(
-        &self,
-        work: &Work,
-        org: &OrgId,
-        reach: Reach,
-        after: &str,
-    ) -> Result<Vec<Claimed>, EngineError> {
-        self.retrying(|| async {
-            let now = self.clock.now();
-            let mut tx = self.begin(work).await?;
-            let rows = match reach {
-                Reach::Due => tx.submissions_due(org, now, CLAIM).await?,
-                Reach::All => tx.submissions_open(org, after, CLAIM).await?,
-            };
-            let ids: Vec<_> = rows.iter().map(|row| &row.submission_id).collect();
-            tx.submissions_check_later(org, &ids, now + CLAIMED_FOR).await?;
-            let mut claimed = Vec::with_capacity(rows.len());
-            for row in rows {
-                let transfers = tx.transfers_of(org, &row.submission_id).await?;
-                claimed.push(Claimed { row, transfers });
-            }
-            tx.commit().await?;
-            Ok(claimed)
-        })
-        .await
-    }
-
-    /// Asks the provider, with no transaction in scope.
-    async fn ask(&self, claimed: &Claimed) -> Answer {
-        let Claimed { row, transfers } = claimed;
-        let Some(provider) = self.provider(row.method_kind) else {
-            let words =
-                format!("the rail {} is not configured, so nobody can be asked", row.method_kind);
-            return Answer::Unaskable(Problem::new("rail_not_configured", words));
-        };
-        let outgoing = outgoing(row, transfers, self.clock.now());
-        if row.provider_batch_id.is_some() || row.state == SubmissionState::Accepted {
-            return Answer::Looked(provider.look_up(&outgoing).await);
-        }
-        // The answer to the send was lost. Within its window the provider recognises our
-        // reference, so the same bytes again are a question, not a second payment.
-        let window_ends = row.first_sent_at.map(|at| at + provider.terms().resend_window);
-        if window_ends.is_none_or(|ends| self.clock.now() >= ends) {
-            let words = "the provider no longer recognises its reference, so it cannot be asked: \
-                         look it up at the provider by hand";
-            return Answer::Unaskable(Problem::new("window_passed", words));
-        }
-        let body = provider.render(&outgoing);
-        if body_hash(&body) != row.body_hash {
-            let words = "its bytes would differ from those that were sent: put the rail's settings \
-                         (note, email_subject) back to what they were";
-            return Answer::Unaskable(Problem::new("body_changed", words));
-        }
-        Answer::Resent(provider.send(&outgoing, &body).await)
-    }
-
     async fn apply(
         &self,
         work: &Work,
@@ -219,7 +146,7 @@ impl Engine {
         let (row, answer) = match answer {
             Answer::Resent(Sent::Accepted { provider_batch_id }) => {
                 let row = self.found_again(work, &claimed, provider_batch_id).await?;
-                let claimed = Claimed { row, transfers: claimed.transfers };
+                let claimed = Claimed { row, ..claimed };
                 let answer = self.ask(&claimed).await;
                 return self.apply_once(work, claimed, answer).await;
             }
@@ -295,7 +222,7 @@ impl Engine {
         problem: &Problem,
         refused: bool,
     ) -> Result<Tally, EngineError> {
-        let Claimed { row, transfers } = claimed;
+        let Claimed { row, transfers, .. } = claimed;
         let mut tally = Tally::default();
         let open = transfers.iter().filter(|transfer| is_open(transfer)).count() as u64;
         tally.seen += open;
@@ -307,15 +234,20 @@ impl Engine {
             let now = self.clock.now();
             let unaskable = matches!(problem.code.as_str(), "window_passed" | "body_changed");
             let unclear = unaskable || (refused && self.stays_refused(row));
+            let review = open > 0 && (unclear || self.is_past_horizon(row, now));
+            let last_settled = transfers.iter().filter_map(|transfer| transfer.settled_at).max();
             let record = CheckRecord {
-                state: if unclear { SubmissionState::Review } else { row.state },
+                state: if review { SubmissionState::Review } else { row.state },
                 provider_batch_id: None,
                 problem: Some((problem.code.clone(), problem.message.clone())),
-                next_check_at: Some(now + self.pause(row.checks)),
+                next_check_at: self.next_check(row, open > 0, last_settled, now),
                 counts: true,
                 refused,
             };
             let mut tx = self.begin(work).await?;
+            if review {
+                self.ask_a_person(&mut tx, row, &problem.to_string(), now).await?;
+            }
             tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await?;
             tx.commit().await?;
             Ok(())
@@ -338,7 +270,7 @@ impl Engine {
         claimed: &Claimed,
         reports: &[ItemReport],
     ) -> Result<Tally, EngineError> {
-        let Claimed { row, transfers } = claimed;
+        let Claimed { row, transfers, .. } = claimed;
         let sorted = Sorted::new(transfers, reports);
         self.retrying(|| async {
             let now = self.clock.now();
@@ -346,8 +278,12 @@ impl Engine {
             let stamp = Stamp { org: &row.org_id, actor: &work.actor, now };
             let seen = sorted.open_before + sorted.returned.len() as u64;
             let mut tally = Tally { seen, ..Tally::default() };
-            sorted.notes.iter().for_each(|note| tally.note(note.as_str()));
-            tx.transfers_note(&row.org_id, &sorted.open, now).await?;
+            for dispute in &sorted.disputes {
+                tally.note(dispute.words.as_str());
+                let about = (dispute.kind, dispute.subject.as_str());
+                self.alert(&mut tx, &row.org_id, about, &dispute.words, now).await?;
+            }
+            tx.transfers_note(&row.org_id, &sorted.noted, now).await?;
             for (to, news) in [
                 (TransferState::Settled, &sorted.settled),
                 (TransferState::Rejected, &sorted.rejected),
@@ -362,36 +298,88 @@ impl Engine {
             for amount in &sorted.still_open {
                 tally.outcome("open", *amount)?;
             }
-            let record = CheckRecord {
-                state: SubmissionState::Accepted,
-                provider_batch_id: None,
-                problem: None,
-                next_check_at: self.next_check(row, &sorted, now),
-                counts: true,
-                refused: false,
-            };
-            tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await?;
+            self.record_reports(work, &mut tx, row, &sorted).await?;
             tx.commit().await?;
             Ok(tally)
         })
         .await
     }
 
-    fn next_check(
+    /// Keeps when a submission that was answered is asked about again, and whether a person has
+    /// to look because it has been open for longer than its rail takes.
+    async fn record_reports(
         &self,
+        work: &Work,
+        tx: &mut Tx,
         row: &SubmissionRow,
         sorted: &Sorted,
-        now: DateTime<Utc>,
-    ) -> Option<DateTime<Utc>> {
-        if !sorted.still_open.is_empty() {
-            return Some(now + self.pause(row.checks));
+    ) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        let open = !sorted.still_open.is_empty();
+        let review = open && self.is_past_horizon(row, now);
+        if review {
+            self.ask_a_person(tx, row, "the provider has not decided it", now).await?;
+        } else if row.state == SubmissionState::Review {
+            let about = ("review", row.submission_id.as_str());
+            self.alert_passes(tx, &row.org_id, about, work).await?;
         }
         let last_settled = match sorted.settled.is_empty() {
             true => sorted.last_settled,
             false => Some(now),
         };
-        let watched = last_settled.is_some_and(|at| now < at + WATCH);
-        watched.then(|| now + self.clock.jittered(TimeDelta::days(1)))
+        let record = CheckRecord {
+            state: if review { SubmissionState::Review } else { SubmissionState::Accepted },
+            provider_batch_id: None,
+            problem: None,
+            next_check_at: self.next_check(row, open, last_settled, now),
+            counts: true,
+            refused: false,
+        };
+        tx.submission_checked(&row.org_id, &row.submission_id, &record, now).await?;
+        let to = TransferState::Accepted;
+        tx.transfers_follow(&row.org_id, &row.submission_id, to, now).await?;
+        Ok(())
+    }
+
+    async fn ask_a_person(
+        &self,
+        tx: &mut Tx,
+        row: &SubmissionRow,
+        why: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), EngineError> {
+        let sent = row.first_sent_at.map(|at| at.to_rfc3339()).unwrap_or_default();
+        let words = format!(
+            "{}, sent {sent} as {}, has no end: {why}. Look at the provider, then say what you \
+             found with `payout mark` or `payout resend`",
+            named(&row.org_id, row),
+            row.reference
+        );
+        self.alert(tx, &row.org_id, ("review", row.submission_id.as_str()), &words, now).await
+    }
+
+    /// Whether a submission has been open for longer than its rail takes to decide.
+    fn is_past_horizon(&self, row: &SubmissionRow, now: DateTime<Utc>) -> bool {
+        let horizon = self.provider(row.method_kind).map(|provider| provider.terms().horizon);
+        let ends = row.first_sent_at.zip(horizon).map(|(sent, horizon)| sent + horizon);
+        ends.is_some_and(|ends| now >= ends)
+    }
+
+    /// When to ask again: soon while something is open, then for as long as the rail can return
+    /// money that arrived.
+    fn next_check(
+        &self,
+        row: &SubmissionRow,
+        open: bool,
+        last_settled: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        if open {
+            return Some(now + self.pause(row.checks));
+        }
+        let watch = self.provider(row.method_kind).map(|provider| provider.terms().watch);
+        let watched = last_settled.zip(watch).is_some_and(|(at, watch)| now < at + watch);
+        watched.then(|| now + self.clock.jittered(WATCHED))
     }
 
     fn pause(&self, checks: i64) -> TimeDelta {

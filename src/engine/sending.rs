@@ -8,9 +8,9 @@ use tracing::warn;
 
 use super::submission::named;
 use super::{EngineError, Tally};
-use crate::domain::{MethodKind, OrgId, SubmissionState};
+use crate::domain::{Currency, MethodKind, Money, OrgId, SubmissionState};
 use crate::providers::{Outgoing, Problem, Provider, Sent};
-use crate::store::{Queue, SendRecord, SubmissionRow, Transfer};
+use crate::store::{CircuitRow, Queue, SendRecord, SubmissionRow, Transfer};
 
 /// A provider that asks for a pause of at most this long is waited for within the send.
 const PATIENCE: TimeDelta = TimeDelta::seconds(10);
@@ -19,32 +19,121 @@ const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
 /// Pauses waited for within one send.
 const MOST_PAUSES: u32 = 5;
 /// After a refusal of us (funds, permission) the rail is left alone for this long.
-const BLOCKED_FOR: TimeDelta = TimeDelta::minutes(15);
+pub(super) const BLOCKED_FOR: TimeDelta = TimeDelta::minutes(15);
+/// What payouts wait for where our balance at the provider is too small.
+pub(super) const AWAITING_FUNDS: &str = "awaiting_funds";
+/// What payouts wait for where the provider refuses us.
+pub(super) const RAIL_BLOCKED: &str = "rail_blocked";
 /// Unclear answers in a row after which a run stops sending on a rail.
 const MOST_UNKNOWN: u32 = 3;
 
-/// Rails that a run stopped sending on, and unclear answers in a row.
-#[derive(Default)]
-pub(super) struct Breaker {
-    /// Submissions that wait for a later instant than this are left alone.
-    pub due_by: DateTime<Utc>,
-    open: HashSet<(OrgId, MethodKind)>,
-    unknown: HashMap<(OrgId, MethodKind), u32>,
+/// One org's money on one rail: what is sent, funded and left alone together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Lane {
+    pub org: OrgId,
+    pub kind: MethodKind,
+    pub currency: Currency,
 }
 
-impl Breaker {
-    /// A breaker that trusts every rail.
-    pub fn new(due_by: DateTime<Utc>) -> Self {
-        Self { due_by, ..Self::default() }
+impl Lane {
+    /// The lane of a submission.
+    pub fn of(row: &SubmissionRow) -> Self {
+        Self { org: row.org_id.clone(), kind: row.method_kind, currency: row.currency }
+    }
+}
+
+/// What a run learns of the rails: which to leave alone, and what each can still spend.
+pub(super) struct Rails {
+    /// Submissions and circuits that wait for a later instant than this are left alone.
+    pub due_by: DateTime<Utc>,
+    /// As they stood when the run began.
+    circuits: HashMap<Lane, CircuitRow>,
+    /// Rails that gave no clear answer or none at all: left alone for the rest of the run.
+    silent: HashSet<(OrgId, MethodKind)>,
+    unknown: HashMap<(OrgId, MethodKind), u32>,
+    /// Lanes that stopped because of us, and why.
+    stopped: HashMap<Lane, (&'static str, Problem)>,
+    /// What is left to hand out; `None` where nobody can say.
+    budgets: HashMap<(MethodKind, Currency), Option<i64>>,
+}
+
+impl Rails {
+    /// Rails of which nothing is known but their circuits.
+    pub fn new(due_by: DateTime<Utc>, circuits: Vec<CircuitRow>) -> Self {
+        let lane = |circuit: &CircuitRow| Lane {
+            org: circuit.org_id.clone(),
+            kind: circuit.method_kind,
+            currency: circuit.currency,
+        };
+        Self {
+            due_by,
+            circuits: circuits.into_iter().map(|circuit| (lane(&circuit), circuit)).collect(),
+            silent: HashSet::new(),
+            unknown: HashMap::new(),
+            stopped: HashMap::new(),
+            budgets: HashMap::new(),
+        }
     }
 
-    /// Whether the rail is to be left alone for the rest of the run.
-    pub fn is_open(&self, org: &OrgId, kind: MethodKind) -> bool {
-        self.open.contains(&(org.clone(), kind))
+    /// The circuit of a lane that has to be left alone still.
+    pub fn closed(&self, lane: &Lane) -> Option<&CircuitRow> {
+        self.circuits.get(lane).filter(|circuit| circuit.retry_at > self.due_by)
+    }
+
+    /// Whether a lane was left alone before: then one send tells whether that is over.
+    pub fn is_on_trial(&self, lane: &Lane) -> bool {
+        self.circuits.contains_key(lane)
+    }
+
+    /// Whether nothing more is to be sent on a lane in this run.
+    pub fn is_over(&self, lane: &Lane) -> bool {
+        self.silent.contains(&(lane.org.clone(), lane.kind)) || self.stopped.contains_key(lane)
+    }
+
+    /// Why a lane stopped because of us, if it did.
+    pub fn stopped(&self, lane: &Lane) -> Option<&(&'static str, Problem)> {
+        self.stopped.get(lane)
+    }
+
+    /// Stops a lane for lack of funds, before anything is sent that could not be paid.
+    pub fn run_dry(&mut self, lane: &Lane, wants: Money) {
+        let left = self.budget(lane).unwrap_or(0);
+        let words = format!(
+            "the next payouts are {wants} {}, the balance at the provider less what is on its way \
+             is {} {}",
+            wants.currency,
+            Money::new(left, wants.currency),
+            wants.currency
+        );
+        let problem = Problem::new("balance_too_small", words);
+        self.stopped.insert(lane.clone(), (AWAITING_FUNDS, problem));
+    }
+
+    /// What may still be sent on a lane, in minor units; `None` where nobody can say.
+    pub fn budget(&self, lane: &Lane) -> Option<i64> {
+        self.budgets.get(&(lane.kind, lane.currency)).copied().flatten()
+    }
+
+    /// Whether the funds of a rail were asked about in this run.
+    pub fn knows_budget(&self, lane: &Lane) -> bool {
+        self.budgets.contains_key(&(lane.kind, lane.currency))
+    }
+
+    /// Keeps what a rail can spend.
+    pub fn set_budget(&mut self, lane: &Lane, minor: Option<i64>) {
+        self.budgets.insert((lane.kind, lane.currency), minor);
+    }
+
+    /// Takes what is about to be sent from the budget.
+    pub fn spend(&mut self, lane: &Lane, amount_minor: i64) {
+        if let Some(Some(left)) = self.budgets.get_mut(&(lane.kind, lane.currency)) {
+            *left = left.saturating_sub(amount_minor);
+        }
     }
 
     /// Takes note of what a send came to.
     pub fn hear(&mut self, row: &SubmissionRow, sent: &Sent) {
+        let lane = Lane::of(row);
         let rail = (row.org_id.clone(), row.method_kind);
         let unknown = self.unknown.entry(rail.clone()).or_default();
         match sent {
@@ -52,11 +141,17 @@ impl Breaker {
             Sent::Unknown(_) => {
                 *unknown += 1;
                 if *unknown >= MOST_UNKNOWN {
-                    self.open.insert(rail);
+                    self.silent.insert(rail);
                 }
             }
-            Sent::NotSent(_) | Sent::Throttled { .. } | Sent::Blocked(_) | Sent::Short(_) => {
-                self.open.insert(rail);
+            Sent::NotSent(_) | Sent::Throttled { .. } => {
+                self.silent.insert(rail);
+            }
+            Sent::Blocked(problem) => {
+                self.stopped.insert(lane, (RAIL_BLOCKED, problem.clone()));
+            }
+            Sent::Short(problem) => {
+                self.stopped.insert(lane, (AWAITING_FUNDS, problem.clone()));
             }
         }
     }
@@ -151,16 +246,23 @@ pub(super) fn count(
     Ok(())
 }
 
-/// Counts payouts that wait for a rail that is not configured.
-pub(super) fn not_configured(tally: &mut Tally, queue: &Queue) -> Result<(), EngineError> {
+/// Counts payouts that stay in their queue, and why.
+pub(super) fn count_waiting(
+    tally: &mut Tally,
+    queue: &Queue,
+    (reason, words): (&str, &str),
+) -> Result<(), EngineError> {
     let payouts = u64::try_from(queue.payouts).unwrap_or(0);
     tally.seen += payouts;
-    let skips = tally.skipped.entry("rail_not_configured".to_owned()).or_default();
+    let skips = tally.skipped.entry(reason.to_owned()).or_default();
     skips.count += payouts;
     skips.amount.add(queue.amount())?;
     tally.note(format!(
-        "{payouts} payouts of org {} wait for {} ({} {}): the rail is not configured, see [providers.{}]",
-        queue.org_id, queue.method_kind, queue.amount(), queue.currency, queue.method_kind
+        "{payouts} payouts of org {} wait for {} ({} {}): {words}",
+        queue.org_id,
+        queue.method_kind,
+        queue.amount(),
+        queue.currency
     ));
     Ok(())
 }

@@ -21,11 +21,20 @@ pub(super) struct Sorted {
     pub rejected: Vec<TransferNews>,
     pub returned: Vec<TransferNews>,
     /// News of transfers that stay where they are.
-    pub open: Vec<TransferNews>,
+    pub noted: Vec<TransferNews>,
     pub still_open: Vec<Money>,
     pub open_before: u64,
     pub last_settled: Option<DateTime<Utc>>,
-    pub notes: Vec<String>,
+    /// What only a person can decide.
+    pub disputes: Vec<Dispute>,
+}
+
+/// Where the provider and we disagree about a transfer.
+pub(super) struct Dispute {
+    pub kind: &'static str,
+    /// The transfer.
+    pub subject: String,
+    pub words: String,
 }
 
 impl Sorted {
@@ -48,43 +57,65 @@ impl Sorted {
 
     fn sort(&mut self, transfer: &Transfer, report: &ItemReport) {
         let news = news(transfer, report);
+        if let (Standing::Settled, Some(problem)) = (report.standing, &report.problem) {
+            let words = format!("transfer {}: {problem}", transfer.transfer_id);
+            self.disputes.push(Dispute::new("transfer_problem", transfer, words));
+        }
         let differs = report.amount.filter(|amount| *amount != transfer.amount);
         match (report.standing, transfer.state) {
             (Standing::Settled, TransferState::Rejected | TransferState::Returned) => {
                 // Its money is available again here: a person has to look.
-                self.notes.push(format!(
+                let words = format!(
                     "transfer {} ({}) is {} here, the provider says it was paid: look it up by hand",
                     transfer.transfer_id, transfer.reference, transfer.state
-                ));
+                );
+                self.disputes.push(Dispute::new("paid_after_all", transfer, words));
             }
             (_, TransferState::Rejected | TransferState::Returned) => {}
-            (Standing::Settled, TransferState::Settled)
-            | (Standing::Open | Standing::Unclaimed, TransferState::Settled) => {}
-            (Standing::Settled, _) if let Some(amount) = differs => {
-                // Never settled on another amount than was asked: a person has to look.
-                let words = format!(
-                    "transfer {} is {} {}, the provider says {amount} {}: look it up by hand",
-                    transfer.transfer_id,
-                    transfer.amount,
-                    transfer.amount.currency,
-                    amount.currency
-                );
-                self.notes.push(words.clone());
-                let (code, message) = (Some("amount_mismatch".to_owned()), Some(words));
-                self.open.push(TransferNews { code, message, ..news });
-                self.still_open.push(transfer.amount);
+            (Standing::Settled | Standing::Returned, _) if let Some(amount) = differs => {
+                self.hold_for_a_person(transfer, amount, news);
             }
+            (Standing::Settled, TransferState::Settled)
+                if news.note.is_none() && news.code.is_none() => {}
+            (Standing::Settled, TransferState::Settled) => self.noted.push(news),
+            (Standing::Open | Standing::Unclaimed, TransferState::Settled) => {}
             (Standing::Settled, _) => self.settled.push(news),
             // What came back after it had arrived, whatever the provider calls it.
             (Standing::Rejected | Standing::Returned, TransferState::Settled) => {
                 self.returned.push(news);
             }
-            (Standing::Rejected | Standing::Returned, _) => self.rejected.push(news),
+            (Standing::Rejected, _) => self.rejected.push(news),
+            // It arrived and came back while nobody asked: both happened, and both are kept.
+            (Standing::Returned, _) => {
+                let arrived = news.clone();
+                self.settled.push(TransferNews { code: None, message: None, ..arrived });
+                self.returned.push(news);
+            }
             (Standing::Open | Standing::Unclaimed, _) => {
-                self.open.push(news);
+                self.noted.push(news);
                 self.still_open.push(transfer.amount);
             }
         }
+    }
+
+    /// Nothing moves by another amount than was asked: a person has to look.
+    fn hold_for_a_person(&mut self, transfer: &Transfer, amount: Money, news: TransferNews) {
+        let words = format!(
+            "transfer {} is {} {}, the provider says {amount} {}: look it up by hand",
+            transfer.transfer_id, transfer.amount, transfer.amount.currency, amount.currency
+        );
+        self.disputes.push(Dispute::new("amount_mismatch", transfer, words.clone()));
+        let (code, message) = (Some("amount_mismatch".to_owned()), Some(words));
+        self.noted.push(TransferNews { code, message, ..news });
+        if is_open(transfer) {
+            self.still_open.push(transfer.amount);
+        }
+    }
+}
+
+impl Dispute {
+    fn new(kind: &'static str, transfer: &Transfer, words: String) -> Self {
+        Self { kind, subject: transfer.transfer_id.to_string(), words }
     }
 }
 
@@ -97,5 +128,7 @@ fn news(transfer: &Transfer, report: &ItemReport) -> TransferNews {
         provider_status: Some(report.provider_status.clone()),
         code: code.or_else(|| gone.then(|| report.provider_status.clone())),
         message,
+        note: report.note.clone(),
+        of_method: report.problem.as_ref().is_some_and(|problem| problem.of_method),
     }
 }

@@ -185,6 +185,8 @@ fn note(transfer: &Transfer, problem: &Problem) -> TransferNews {
         provider_status: None,
         code: Some(problem.code.clone()),
         message: Some(problem.message.clone()),
+        note: None,
+        of_method: problem.of_method,
     }
 }
 

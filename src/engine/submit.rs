@@ -3,6 +3,7 @@
 //! scope) · *record* (a transaction, fenced by the lease). No beat sees both a transaction and a
 //! provider's answer in the making, so a crash anywhere leaves a state that says what to ask.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,11 @@ use chrono::{DateTime, Utc};
 use tracing::warn;
 
 use super::outcome::{Stamp, end_payouts};
-use super::sending::{Breaker, count, not_configured, send_patiently, send_record};
+use super::sending::{Lane, Rails, count, send_patiently, send_record};
 use super::submission::{Member, Refusal, body_hash, named, outgoing};
 use super::{Engine, EngineError, Reach, Tally, Work};
 use crate::domain::{
-    BatchId, Currency, GateCheck, MethodKind, OrgId, PayoutStatus, Scope, TransferState,
-    failing_at_send,
+    BatchId, Currency, GateCheck, Money, PayoutStatus, Scope, TransferState, failing_at_send,
 };
 use crate::providers::{Outgoing, Problem, Provider, Sent};
 use crate::store::{PayoutMove, Queue, QueuedPayout, SubmissionRow, Transfer, Tx};
@@ -35,7 +35,25 @@ enum Step {
     Send(Box<Planned>),
     /// Nothing to send this time, but there may be more.
     Again,
+    /// The next ones, of this amount, are more than the rail can pay.
+    Short(Money),
     Done,
+}
+
+/// Where the next submission comes from.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// It was planned before, and certainly not sent.
+    Prepared,
+    /// The oldest payouts that wait.
+    Queue,
+}
+
+impl Planned {
+    fn amount_minor(&self) -> i64 {
+        let minors = self.transfers.iter().map(|transfer| transfer.amount.minor);
+        minors.fold(0, i64::saturating_add)
+    }
 }
 
 impl Engine {
@@ -52,76 +70,133 @@ impl Engine {
         scope: &Scope,
     ) -> Result<Tally, EngineError> {
         let mut tally = Tally::default();
-        let mut breaker = Breaker::new(reach.due_by(self.clock.now()));
-        for (org, kind, currency) in self.store.queues_prepared(breaker.due_by).await? {
-            if scope.has_org(&org) && scope.has_method(kind) && scope.has_currency(currency) {
-                let rail = (kind, currency);
-                self.submit_prepared(work, &org, rail, &mut breaker, &mut tally).await?;
-            }
-        }
-        for queue in self.store.queues().await? {
-            if !scope.has_org(&queue.org_id)
-                || !scope.has_method(queue.method_kind)
-                || !scope.has_currency(queue.currency)
+        let due_by = reach.due_by(self.clock.now());
+        let mut rails = Rails::new(due_by, self.store.circuits().await?);
+        for lane in self.lanes(due_by).await? {
+            if !scope.has_org(&lane.org)
+                || !scope.has_method(lane.kind)
+                || !scope.has_currency(lane.currency)
             {
                 continue;
             }
-            if self.provider(queue.method_kind).is_none() {
-                not_configured(&mut tally, &queue)?;
-                continue;
-            }
-            self.submit_queue(work, &queue, &mut breaker, &mut tally).await?;
+            self.submit_lane(work, &lane, &mut rails, &mut tally).await?;
         }
         Ok(tally)
     }
 
-    async fn submit_queue(
-        &self,
-        work: &Work,
-        queue: &Queue,
-        breaker: &mut Breaker,
-        tally: &mut Tally,
-    ) -> Result<(), EngineError> {
-        let (org, kind) = (&queue.org_id, queue.method_kind);
-        while !work.stop.is_cancelled() && !breaker.is_open(org, kind) {
-            match self.plan_queue(work, queue, tally).await? {
-                Step::Done => break,
-                Step::Again => {}
-                Step::Send(planned) => self.send_planned(work, &planned, breaker, tally).await?,
-            }
-        }
-        // What a refusal took apart is ready to be sent again.
-        self.submit_prepared(work, org, (kind, queue.currency), breaker, tally).await
+    /// Every lane with something to send: prepared before, or still in its queue.
+    async fn lanes(&self, due_by: DateTime<Utc>) -> Result<BTreeSet<Lane>, EngineError> {
+        let prepared = self.store.queues_prepared(due_by).await?;
+        let prepared =
+            prepared.into_iter().map(|(org, kind, currency)| Lane { org, kind, currency });
+        let queues = self.store.queues().await?;
+        let queued = queues.into_iter().map(|queue| Lane {
+            org: queue.org_id,
+            kind: queue.method_kind,
+            currency: queue.currency,
+        });
+        Ok(prepared.chain(queued).collect())
     }
 
-    async fn submit_prepared(
+    /// Sends what waits on one lane: what was planned before, then its queue, then what a refusal
+    /// took apart meanwhile.
+    async fn submit_lane(
         &self,
         work: &Work,
-        org: &OrgId,
-        rail: (MethodKind, Currency),
-        breaker: &mut Breaker,
+        lane: &Lane,
+        rails: &mut Rails,
         tally: &mut Tally,
     ) -> Result<(), EngineError> {
-        while !work.stop.is_cancelled() && !breaker.is_open(org, rail.0) {
-            match self.plan_prepared(work, org, rail, breaker.due_by, tally).await? {
-                Step::Done => break,
-                Step::Again => {}
-                Step::Send(planned) => self.send_planned(work, &planned, breaker, tally).await?,
+        let Some(provider) = self.provider(lane.kind) else {
+            let words = format!("the rail is not configured, see [providers.{}]", lane.kind);
+            return self.leave_waiting(lane, ("rail_not_configured", &words), tally).await;
+        };
+        if let Some(circuit) = rails.closed(lane) {
+            let words = format!("{}; tried again at {}", circuit.message, circuit.retry_at);
+            return self.leave_waiting(lane, (&circuit.reason, &words), tally).await;
+        }
+        self.learn_budget(provider.as_ref(), lane, rails, tally).await?;
+        for beat in [Source::Prepared, Source::Queue, Source::Prepared] {
+            self.send_from(work, beat, lane, rails, tally).await?;
+        }
+        self.close_the_books(work, lane, rails, tally).await
+    }
+
+    /// Plans and sends until nothing is left or the lane is over. Several go at once only while
+    /// all before them were accepted: one tells whether the others may follow.
+    async fn send_from(
+        &self,
+        work: &Work,
+        source: Source,
+        lane: &Lane,
+        rails: &mut Rails,
+        tally: &mut Tally,
+    ) -> Result<(), EngineError> {
+        let mut width = 1;
+        while !work.stop.is_cancelled() && !rails.is_over(lane) {
+            let mut planned = Vec::with_capacity(width);
+            while planned.len() < width {
+                match self.plan_next(work, source, lane, rails, tally).await? {
+                    Step::Again => {}
+                    Step::Send(next) => {
+                        rails.spend(lane, next.amount_minor());
+                        planned.push(next);
+                    }
+                    Step::Short(wants) => {
+                        rails.run_dry(lane, wants);
+                        break;
+                    }
+                    Step::Done => break,
+                }
             }
+            if planned.is_empty() {
+                break;
+            }
+            let all_accepted = self.send_planned(work, planned, rails, tally).await?;
+            width = if all_accepted { self.settings.calls_in_flight } else { 1 };
         }
         Ok(())
     }
 
+    async fn plan_next(
+        &self,
+        work: &Work,
+        source: Source,
+        lane: &Lane,
+        rails: &Rails,
+        tally: &mut Tally,
+    ) -> Result<Step, EngineError> {
+        let budget = rails.budget(lane);
+        match source {
+            Source::Prepared => self.plan_prepared(work, lane, rails.due_by, budget, tally).await,
+            Source::Queue => self.plan_queue(work, lane, budget, tally).await,
+        }
+    }
+
+    /// Sends several at once; whether all were accepted. What came of each is recorded before
+    /// any error is passed on.
     async fn send_planned(
         &self,
         work: &Work,
-        planned: &Planned,
-        breaker: &mut Breaker,
+        planned: Vec<Box<Planned>>,
+        rails: &mut Rails,
         tally: &mut Tally,
-    ) -> Result<(), EngineError> {
-        let sent = self.act(planned).await;
-        breaker.hear(&planned.row, &sent);
-        tally.merge(self.record(work, planned, &sent).await?).map_err(EngineError::from)
+    ) -> Result<bool, EngineError> {
+        let sends = planned.iter().map(|planned| async move {
+            let sent = self.act(planned).await;
+            let recorded = self.record(work, planned, &sent).await;
+            (planned, sent, recorded)
+        });
+        let (mut failed, mut all_accepted) = (None, true);
+        for (planned, sent, recorded) in futures::future::join_all(sends).await {
+            rails.hear(&planned.row, &sent);
+            all_accepted &= matches!(sent, Sent::Accepted { .. });
+            match recorded {
+                Ok(counted) => tally.merge(counted)?,
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(all_accepted), Err)
     }
 
     /// First beat, for the next payouts of a queue; `None` when nothing is left to send.
@@ -130,11 +205,13 @@ impl Engine {
     /// [`EngineError`]; then nothing was planned.
     pub async fn plan(&self, work: &Work, queue: &Queue) -> Result<Option<Planned>, EngineError> {
         let mut tally = Tally::default();
+        let (org, kind) = (queue.org_id.clone(), queue.method_kind);
+        let lane = Lane { org, kind, currency: queue.currency };
         loop {
-            match self.plan_queue(work, queue, &mut tally).await? {
+            match self.plan_queue(work, &lane, None, &mut tally).await? {
                 Step::Send(planned) => return Ok(Some(*planned)),
                 Step::Again => {}
-                Step::Done => return Ok(None),
+                Step::Done | Step::Short(_) => return Ok(None),
             }
         }
     }
@@ -142,21 +219,29 @@ impl Engine {
     async fn plan_queue(
         &self,
         work: &Work,
-        queue: &Queue,
+        lane: &Lane,
+        budget: Option<i64>,
         tally: &mut Tally,
     ) -> Result<Step, EngineError> {
-        let Some(provider) = self.provider(queue.method_kind) else { return Ok(Step::Done) };
+        let Some(provider) = self.provider(lane.kind) else { return Ok(Step::Done) };
         let (step, cancelled) = self
             .retrying(|| async {
                 let mut tx = self.begin(work).await?;
                 let limit = i64::try_from(provider.terms().batch_size).unwrap_or(i64::MAX);
-                let page = tx.queued_page(queue, limit).await?;
+                let rail = (lane.kind, lane.currency);
+                let page = tx.queued_page(&lane.org, rail, limit).await?;
                 if page.is_empty() {
                     return Ok((Step::Done, Tally::default()));
                 }
-                let stamp = Stamp { org: &queue.org_id, actor: &work.actor, now: self.clock.now() };
+                let stamp = Stamp { org: &lane.org, actor: &work.actor, now: self.clock.now() };
                 let (payable, failing) = hold_at_gates(page);
                 let cancelled = cancel_failing(&mut tx, stamp, &failing).await?;
+                let oldest = payable.first().map(|payout| payout.amount);
+                let payable = affordable(payable, budget);
+                if let (Some(oldest), true) = (oldest, payable.is_empty()) {
+                    tx.commit().await?;
+                    return Ok((Step::Short(oldest), cancelled));
+                }
                 let members = payable.into_iter().map(Member::from).collect();
                 let Some(submission) = self.compose(provider.as_ref(), members) else {
                     tx.commit().await?;
@@ -186,12 +271,13 @@ impl Engine {
     async fn plan_prepared(
         &self,
         work: &Work,
-        org: &OrgId,
-        rail: (MethodKind, Currency),
+        lane: &Lane,
         due_by: DateTime<Utc>,
+        budget: Option<i64>,
         tally: &mut Tally,
     ) -> Result<Step, EngineError> {
-        let Some(provider) = self.provider(rail.0) else { return Ok(Step::Done) };
+        let Some(provider) = self.provider(lane.kind) else { return Ok(Step::Done) };
+        let (org, rail) = (&lane.org, (lane.kind, lane.currency));
         let (step, dismantled) = self
             .retrying(|| async {
                 let now = self.clock.now();
@@ -200,7 +286,11 @@ impl Engine {
                     return Ok((Step::Done, Tally::default()));
                 };
                 let members = tx.submission_members(org, &row.submission_id).await?;
+                let wants = sum(&members, lane.currency);
                 let (_, failing) = hold_at_gates(members);
+                if failing.is_empty() && budget.is_some_and(|budget| wants.minor > budget) {
+                    return Ok((Step::Short(wants), Tally::default()));
+                }
                 if failing.is_empty() {
                     let planned = self.take_in_hand(&mut tx, row, provider, now).await?;
                     tx.commit().await?;
@@ -336,6 +426,22 @@ impl From<QueuedPayout> for Member {
             destination: queued.destination,
         }
     }
+}
+
+/// The oldest payouts that a budget covers: nobody is passed over because they are owed more.
+fn affordable(payable: Vec<QueuedPayout>, budget: Option<i64>) -> Vec<QueuedPayout> {
+    let Some(mut left) = budget else { return payable };
+    let fits = |payout: &QueuedPayout| {
+        left = left.saturating_sub(payout.amount.minor);
+        left >= 0
+    };
+    payable.into_iter().take_while(fits).collect()
+}
+
+/// What a budget has to cover; a sum beyond all numbers is beyond every budget.
+fn sum(members: &[QueuedPayout], currency: Currency) -> Money {
+    let minors = members.iter().map(|member| member.amount.minor);
+    Money::new(minors.fold(0, i64::saturating_add), currency)
 }
 
 type Failing = Vec<(QueuedPayout, Vec<GateCheck>)>;

@@ -1,5 +1,6 @@
 //! A job as an operator writes it: one TOML file, whose stem is the job's id for ever.
 
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -7,6 +8,7 @@ use thiserror::Error;
 
 use super::{Period, Schedule, ScheduleError};
 use crate::domain::Scope;
+use crate::engine::Keep;
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,11 +51,7 @@ pub enum Task {
     SubmitTransfers,
     ReconcileTransfers,
     AuditLedger,
-    /// Days that ended runs, and decisions, are kept.
-    Prune {
-        keep_runs_days: i64,
-        keep_decisions_days: i64,
-    },
+    Prune(Keep),
 }
 
 /// What to do about instants that were missed.
@@ -162,11 +160,12 @@ impl Default for RequestParams {
 struct PruneParams {
     keep_runs_days: i64,
     keep_decisions_days: i64,
+    keep_provider_events_days: i64,
 }
 
 impl Default for PruneParams {
     fn default() -> Self {
-        Self { keep_runs_days: 90, keep_decisions_days: 400 }
+        Self { keep_runs_days: 90, keep_decisions_days: 400, keep_provider_events_days: 90 }
     }
 }
 
@@ -237,10 +236,18 @@ fn task(kind: JobKind, params: toml::Table) -> Result<Task, DefinitionError> {
         }
         JobKind::Prune => {
             let params: PruneParams = read(kind, params)?;
-            Task::Prune {
-                keep_runs_days: positive("keep_runs_days", params.keep_runs_days)?,
-                keep_decisions_days: positive("keep_decisions_days", params.keep_decisions_days)?,
-            }
+            let days = |name: &str, days: i64| match days {
+                1..=36_500 => Ok(TimeDelta::days(days)),
+                _ => Err(refused(format!("{name} is {days}, it must be from 1 to 36500"))),
+            };
+            Task::Prune(Keep {
+                runs: days("keep_runs_days", params.keep_runs_days)?,
+                decisions: days("keep_decisions_days", params.keep_decisions_days)?,
+                provider_events: days(
+                    "keep_provider_events_days",
+                    params.keep_provider_events_days,
+                )?,
+            })
         }
         JobKind::SubmitTransfers | JobKind::ReconcileTransfers | JobKind::AuditLedger => {
             let NoParams {} = read(kind, params)?;

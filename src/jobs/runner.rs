@@ -314,9 +314,7 @@ impl Runner {
             Task::SubmitTransfers => submit_transfers::run(engine, work, reach, scope).await,
             Task::ReconcileTransfers => reconcile_transfers::run(engine, work, reach, scope).await,
             Task::AuditLedger => audit_ledger::run(engine).await,
-            Task::Prune { keep_runs_days, keep_decisions_days } => {
-                prune::run(engine, work, keep_runs_days, keep_decisions_days).await
-            }
+            Task::Prune(keep) => prune::run(engine, work, keep).await,
         }
     }
 

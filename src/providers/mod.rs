@@ -4,8 +4,11 @@
 //! says what it heard. It decides nothing about money; the engine keeps and applies.
 
 mod http;
+mod pace;
 mod paypal;
 mod retry;
+mod signature;
+mod stripe;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,6 +19,7 @@ use crate::domain::{
 };
 
 pub use paypal::{Paypal, PaypalSettings};
+pub use stripe::{Stripe, StripeSettings};
 
 /// The transfers that leave in one call or one file, as they were fixed when they were planned.
 #[derive(Debug, Clone)]

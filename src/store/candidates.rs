@@ -46,6 +46,13 @@ const QUEUES: &str = "
     FROM payouts WHERE status IN ('pending', 'approved')
     GROUP BY org_id, method_kind, currency ORDER BY org_id, method_kind, currency";
 
+const QUEUE: &str = "
+    SELECT org_id, method_kind, currency, COUNT(*) AS payouts,
+           CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
+    FROM payouts
+    WHERE org_id = $1 AND method_kind = $2 AND currency = $3 AND status IN ('pending', 'approved')
+    GROUP BY org_id, method_kind, currency";
+
 // The method is the pinned one, as it stands now; amounts and periods were settled at request.
 macro_rules! queued {
     ($($tail:literal),+) => { concat!("
@@ -123,7 +130,7 @@ pub(super) fn read_destination(
     kind: MethodKind,
     json: &str,
 ) -> Result<Destination, StoreError> {
-    Destination::parse(kind, json)
+    Destination::stored(kind, json)
         .map_err(|source| StoreError::CorruptDestination { id: id.to_owned(), source })
 }
 
@@ -189,6 +196,19 @@ impl Store {
         rows.into_iter().map(CandidateRow::into_candidate).collect()
     }
 
+    /// What waits to be sent on one rail of an org, if anything does.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn queue(
+        &self,
+        org: &OrgId,
+        kind: MethodKind,
+        currency: Currency,
+    ) -> Result<Option<Queue>, StoreError> {
+        sql(QUEUE).bind(org).bind(&kind).bind(&currency).read_maybe(&self.pools).await
+    }
+
     /// What waits to be sent, by org, rail and currency.
     ///
     /// # Errors
@@ -229,11 +249,12 @@ impl Tx {
     /// The oldest payouts of a queue that no other worker has in hand, locked.
     pub async fn queued_page(
         &mut self,
-        queue: &Queue,
+        org: &OrgId,
+        (kind, currency): (MethodKind, Currency),
         limit: i64,
     ) -> Result<Vec<QueuedPayout>, StoreError> {
-        let query = sql(QUEUED_PAGE).bind(&queue.org_id).bind(&queue.method_kind);
-        let rows: Vec<QueuedRow> = query.bind(&queue.currency).bind(limit).all(self).await?;
+        let query = sql(QUEUED_PAGE).bind(org).bind(&kind).bind(&currency);
+        let rows: Vec<QueuedRow> = query.bind(limit).all(self).await?;
         rows.into_iter().map(QueuedRow::into_queued).collect()
     }
 

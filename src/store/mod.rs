@@ -1,14 +1,19 @@
 //! The store: the only room that knows SQL. One file per aggregate; each query one text for both
 //! databases; what differs between them is in `dialect/`.
 
+mod alerts;
 mod candidates;
+mod circuits;
 mod columns;
 mod commissions;
 mod decisions;
 mod dialect;
 mod enrolment;
 mod invariants;
+mod letters;
+mod methods;
 mod payouts;
+mod provider_events;
 mod reads;
 mod runs;
 mod submissions;
@@ -18,14 +23,19 @@ mod wallets;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
+pub use alerts::{AlertRow, NewAlert};
 pub use candidates::{Queue, QueuedPayout};
+pub use circuits::CircuitRow;
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
 pub use decisions::{DecisionCount, DecisionRow, NewDecision};
 use dialect::Pools;
 pub use dialect::Tx;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
 pub use invariants::{Breach, INVARIANTS, Invariant};
+pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
+pub use methods::{Blame, DefaultMethod, MethodChange, PaidMethod};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
+pub use provider_events::NewProviderEvent;
 pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
 };

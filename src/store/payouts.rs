@@ -51,7 +51,7 @@ const PAYOUTS_MOVE: &str = "
     WITH moved(payout_id, code, message) AS MATERIALIZED ({rows})
     UPDATE payouts
     SET status = $2, version = version + 1, updated_at = $3, failure_code = moved.code,
-        failure_message = moved.message
+        failure_message = moved.message, waiting_for = NULL
     FROM moved
     WHERE payouts.org_id = $1 AND payouts.payout_id = moved.payout_id
       AND payouts.status IN ($4, $5)

@@ -16,7 +16,8 @@ macro_rules! payouts {
     ($($tail:literal),+) => { concat!("
     SELECT p.payout_id, p.affiliate_id, p.program_id, p.currency, p.amount_minor, p.method_kind,
            p.status, p.origin, p.period, p.run_id, p.retry_of, r.payout_id AS retried_as,
-           p.requested_by, p.requested_at, p.updated_at, p.failure_code, p.failure_message
+           p.requested_by, p.requested_at, p.updated_at, p.waiting_for, p.failure_code,
+           p.failure_message
     FROM payouts p
     LEFT JOIN payouts r ON r.org_id = p.org_id AND r.retry_of = p.payout_id ", $($tail),+) };
 }
@@ -34,7 +35,7 @@ const EVENTS: &str = "
     WHERE org_id = $1 AND payout_id = $2 ORDER BY version";
 const TRANSFERS: &str = "
     SELECT t.transfer_id, t.reference, t.state, t.provider_id, t.provider_status, t.problem_code,
-           t.problem_message, t.created_at, t.settled_at, s.provider_batch_id,
+           t.problem_message, t.note, t.created_at, t.settled_at, s.provider_batch_id,
            s.problem_code AS submission_problem_code,
            s.problem_message AS submission_problem_message, s.next_check_at, s.next_attempt_at
     FROM transfers t
@@ -78,6 +79,8 @@ pub struct PayoutRow {
     pub requested_by: String,
     pub requested_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// Why it is not sent yet, where that is because of us: `awaiting_funds`, `rail_blocked`.
+    pub waiting_for: Option<String>,
     pub failure_code: Option<String>,
     pub failure_message: Option<String>,
 }
@@ -110,6 +113,8 @@ pub struct AttemptRow {
     pub provider_status: Option<String>,
     pub problem_code: Option<String>,
     pub problem_message: Option<String>,
+    /// What changes nothing, and a person may want to know.
+    pub note: Option<String>,
     pub created_at: DateTime<Utc>,
     pub settled_at: Option<DateTime<Utc>>,
     pub provider_batch_id: Option<String>,

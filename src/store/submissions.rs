@@ -6,7 +6,8 @@ use sqlx::FromRow;
 use super::dialect::{Value, sql};
 use super::{NewTransfer, Store, StoreError, Tx};
 use crate::domain::{
-    Currency, MethodKind, OrgId, PayoutId, Reference, SubmissionId, SubmissionState, TransferState,
+    Currency, MethodKind, OrgId, PayoutId, Reference, SubmissionId, SubmissionState, TransferId,
+    TransferState,
 };
 
 const SUBMISSION_INSERT: &str = "
@@ -44,6 +45,11 @@ const SUBMISSION_IN_REVIEW: &str = submissions!(
      WHERE s.org_id = $1 AND t.payout_id = $2 AND t.state = 'unknown' AND s.state = 'review'
        AND s.provider_batch_id IS NULL {lock:s}"
 );
+const TRANSFER_IN_REVIEW: &str = "
+    SELECT t.transfer_id FROM transfers t
+    JOIN submissions s ON s.org_id = t.org_id AND s.submission_id = t.submission_id
+    WHERE t.org_id = $1 AND t.payout_id = $2 AND t.state IN ('accepted', 'unknown')
+      AND s.state = 'review' {lock:t}";
 const SUBMISSION_REFUSE: &str = "
     UPDATE submissions SET state = 'refused', next_attempt_at = NULL, updated_at = $3
     WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared'";
@@ -243,6 +249,17 @@ impl Tx {
         payout: &PayoutId,
     ) -> Result<Option<SubmissionRow>, StoreError> {
         sql(SUBMISSION_IN_REVIEW).bind(org).bind(payout).maybe(self).await
+    }
+
+    /// The live transfer of a payout, if it is in review, locked.
+    pub async fn transfer_in_review(
+        &mut self,
+        org: &OrgId,
+        payout: &PayoutId,
+    ) -> Result<Option<TransferId>, StoreError> {
+        let row: Option<(TransferId,)> =
+            sql(TRANSFER_IN_REVIEW).bind(org).bind(payout).maybe(self).await?;
+        Ok(row.map(|(transfer_id,)| transfer_id))
     }
 
     /// Ends a prepared submission whose members may not all be sent.

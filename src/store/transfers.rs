@@ -26,11 +26,12 @@ const TRANSFERS_FOLLOW: &str = "
     UPDATE transfers SET state = $3, updated_at = $4
     WHERE org_id = $1 AND submission_id = $2 AND state IN ($5, $6, $7, $8)";
 const TRANSFERS_MOVE: &str = "
-    WITH moved(transfer_id, provider_id, provider_status, code, message) AS MATERIALIZED ({rows})
+    WITH moved(transfer_id, provider_id, provider_status, code, message, note) AS MATERIALIZED ({rows})
     UPDATE transfers
     SET state = $2, provider_id = COALESCE(moved.provider_id, transfers.provider_id),
         provider_status = moved.provider_status, problem_code = moved.code,
-        problem_message = moved.message, updated_at = $3,
+        problem_message = moved.message, note = COALESCE(moved.note, transfers.note),
+        updated_at = $3,
         settled_at = CASE WHEN $2 = 'settled' THEN $3 ELSE transfers.settled_at END
     FROM moved
     WHERE transfers.org_id = $1 AND transfers.transfer_id = moved.transfer_id
@@ -38,11 +39,12 @@ const TRANSFERS_MOVE: &str = "
     RETURNING transfers.transfer_id, transfers.payout_id, transfers.affiliate_id,
               transfers.currency, transfers.amount_minor";
 const TRANSFERS_NOTE: &str = "
-    WITH seen(transfer_id, provider_id, provider_status, code, message) AS MATERIALIZED ({rows})
+    WITH seen(transfer_id, provider_id, provider_status, code, message, note) AS MATERIALIZED ({rows})
     UPDATE transfers
     SET provider_id = COALESCE(seen.provider_id, transfers.provider_id),
         provider_status = seen.provider_status, problem_code = seen.code,
-        problem_message = seen.message, updated_at = $2
+        problem_message = seen.message, note = COALESCE(seen.note, transfers.note),
+        updated_at = $2
     FROM seen WHERE transfers.org_id = $1 AND transfers.transfer_id = seen.transfer_id";
 
 /// A transfer to be inserted, `prepared`.
@@ -93,6 +95,10 @@ pub struct TransferNews {
     pub provider_status: Option<String>,
     pub code: Option<String>,
     pub message: Option<String>,
+    /// What a person may want to know beside it.
+    pub note: Option<String>,
+    /// Whether the destination is at fault, and not to be paid to again as it is.
+    pub of_method: bool,
 }
 
 /// A transfer whose state changed just now.
@@ -212,6 +218,7 @@ fn news_rows(news: &[TransferNews]) -> Vec<Vec<Value>> {
             n.provider_status.clone().into(),
             n.code.clone().into(),
             n.message.clone().into(),
+            n.note.clone().into(),
         ]
     };
     news.iter().map(row).collect()

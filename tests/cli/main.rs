@@ -28,3 +28,4 @@ mod rail;
 mod settings;
 mod totals;
 mod verbs;
+mod webhooks;

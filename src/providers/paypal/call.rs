@@ -1,116 +1,53 @@
-//! The line to PayPal: one call, its answer, and what can be said when there is none.
+//! The line to PayPal: calls with a token, at PayPal's pace.
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::PaypalSettings;
 use super::token::Tokens;
-use super::wire::Refusal;
+use super::wire::problem_of;
 use crate::providers::Problem;
-use crate::providers::http::describe;
+use crate::providers::http::{Answer, Failure, endpoint, exchange};
+use crate::providers::pace::Pace;
 use crate::providers::retry::{Setback, patiently};
 
-/// An answer, whatever it says.
-#[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    /// Seconds that PayPal asks to wait.
-    pub(super) retry_after: Option<u32>,
-    /// The body; empty if it was cut short.
-    pub(super) text: String,
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The call was not made: there is no token to make it with.
-    NoToken(Problem),
-    /// The call did not reach PayPal: there was no connection to send it on.
-    Unsent(Problem),
-    /// The call may have reached PayPal.
-    Lost(Problem),
-}
-
-impl Answer {
-    pub(super) fn is_ok(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    /// Whether the same question may get a better answer soon.
-    pub(super) fn may_pass(&self) -> bool {
-        self.status == 429 || self.status >= 500
-    }
-
-    pub(super) fn wait(&self) -> Option<Duration> {
-        self.retry_after.map(|seconds| Duration::from_secs(seconds.into()))
-    }
-
-    /// PayPal's own code and words, or ours where it said nothing readable.
-    pub(super) fn problem(&self) -> Problem {
-        match Refusal::read(&self.text) {
-            Some(refusal) => refusal.problem(),
-            None => Problem::new(
-                format!("http_{}", self.status),
-                format!("PayPal answered {} without saying why", self.status),
-            ),
-        }
-    }
-}
-
-/// The address of `path` below `base`; segments are escaped.
-pub(super) fn endpoint(base: &Url, path: &[&str]) -> Url {
-    let mut url = base.clone();
-    url.path_segments_mut().expect("the base is an http(s) address").pop_if_empty().extend(path);
-    url
-}
-
-/// Makes one call, once.
-pub(super) async fn exchange(request: RequestBuilder) -> Result<Answer, Failure> {
-    let response = request.send().await.map_err(failure)?;
-    let status = response.status().as_u16();
-    let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after = header.and_then(|seconds| seconds.trim().parse().ok());
-    // A body that was cut short says nothing; whoever needs its words finds none and must not
-    // guess. The status stands by itself.
-    let text = response.text().await.unwrap_or_default();
-    Ok(Answer { status, retry_after, text })
-}
-
-/// Only an error from before the connection stood proves that nothing was sent.
-fn failure(error: reqwest::Error) -> Failure {
-    let (unsent, timeout) = (error.is_connect() || error.is_builder(), error.is_timeout());
-    let words = describe(error);
-    if unsent {
-        return Failure::Unsent(Problem::new("no_connection", words));
-    }
-    let code = if timeout { "timeout" } else { "connection_lost" };
-    Failure::Lost(Problem::new(code, words))
-}
-
-/// The HTTP client with its token.
+/// The HTTP client with its token and its pace.
 pub(super) struct Line {
     http: Client,
     base: Url,
     tokens: Tokens,
+    /// Of the posts that move money: PayPal counts them by the minute.
+    pace: Pace,
 }
 
 impl Line {
     pub(super) fn new(http: Client, base: Url, settings: &PaypalSettings) -> Self {
         let tokens = Tokens::new(settings.client_id.clone(), settings.client_secret.clone());
-        Self { http, base, tokens }
+        let pace = Pace::new(settings.posts_per_minute, Duration::from_secs(60));
+        Self { http, base, tokens, pace }
     }
 
-    /// Posts a batch: once, or once more after a 401, which proves that it was not taken.
-    pub(super) async fn post_batch(&self, body: &str) -> Result<Answer, Failure> {
-        let url = endpoint(&self.base, &["v1", "payments", "payouts"]);
-        let request = || {
-            let request = self.http.post(url.clone());
-            request.header(CONTENT_TYPE, "application/json").body(body.to_owned())
-        };
-        self.authorized(request).await
+    /// Posts `body` to `path` in its turn: once, or once more after a 401, which proves that it
+    /// was not taken.
+    pub(super) async fn post(&self, path: &[&str], body: &str) -> Result<Answer, Failure> {
+        self.pace.turn().await;
+        self.authorized(|| self.posting(path, body)).await
+    }
+
+    /// Posts a question, which may be repeated as [`Line::get`] repeats its own.
+    ///
+    /// # Errors
+    /// [`Problem`] if no answer came but ones that may pass.
+    pub(super) async fn ask(&self, path: &[&str], body: &str) -> Result<Answer, Problem> {
+        self.patiently(|| self.posting(path, body)).await
+    }
+
+    fn posting(&self, path: &[&str], body: &str) -> RequestBuilder {
+        let request = self.http.post(endpoint(&self.base, path));
+        request.header(CONTENT_TYPE, "application/json").body(body.to_owned())
     }
 
     /// Asks for `path`, patiently: a question may be repeated.
@@ -130,10 +67,14 @@ impl Line {
             }
             self.http.get(url)
         };
+        self.patiently(request).await
+    }
+
+    async fn patiently(&self, request: impl Fn() -> RequestBuilder) -> Result<Answer, Problem> {
         patiently(|| async {
-            match self.authorized(request).await {
+            match self.authorized(&request).await {
                 Ok(answer) if answer.may_pass() => {
-                    Err(Setback::Passing { error: answer.problem(), wait: answer.wait() })
+                    Err(Setback::Passing { error: problem_of(&answer), wait: answer.retry_after })
                 }
                 Ok(answer) => Ok(answer),
                 // The token has had its own patience.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::call::Line;
-use super::wire::{BatchPage, ItemState};
+use super::wire::{BatchPage, ItemState, problem_of};
 use crate::providers::{Found, ItemReport, Outgoing, OutgoingItem, Problem, Standing};
 
 /// Up to this many open items are asked for one by one: fewer bytes than a large batch's pages.
@@ -80,7 +80,7 @@ async fn read<T: serde::de::DeserializeOwned>(
 ) -> Ended<T> {
     let answer = line.get(path, query).await.map_err(Found::Unclear)?;
     if !answer.is_ok() {
-        let problem = answer.problem();
+        let problem = problem_of(&answer);
         let unknown = answer.status == 404 && problem.code == "INVALID_RESOURCE_ID";
         return Err(if unknown { Found::Nothing(problem) } else { Found::Unclear(problem) });
     }

@@ -19,10 +19,10 @@ use reqwest::Url;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::http::http_client;
+use super::http::{Failure, base_url, http_client};
 use super::{Found, Outgoing, Problem, Provider, Sent, Terms};
 use crate::domain::MethodKind;
-use call::{Failure, Line};
+use call::Line;
 
 /// Items in one batch (payments_payouts_batch_v1.json, `create_payout_request.items`).
 const BATCH_SIZES: RangeInclusive<usize> = 1..=15_000;
@@ -49,6 +49,10 @@ pub struct PaypalSettings {
     pub note: String,
     /// Subject of the e-mail that PayPal sends to payees.
     pub email_subject: String,
+    /// Posts of this process in one minute that move money.
+    pub posts_per_minute: u32,
+    /// Days after the send at which what nobody claimed is called back; 0 for never.
+    pub call_off_unclaimed_days: u32,
 }
 
 impl PaypalSettings {
@@ -90,10 +94,7 @@ fn checked_base(settings: &PaypalSettings) -> Result<Url, Problem> {
     if settings.timeout_ms == 0 {
         return bad("paypal.timeout_ms is 0; a call needs some time".to_owned());
     }
-    match Url::parse(&settings.base_url) {
-        Ok(url) if matches!(url.scheme(), "https" | "http") && url.has_host() => Ok(url),
-        _ => bad(format!("paypal.base_url \"{}\" is no http(s) address", settings.base_url)),
-    }
+    base_url("paypal.base_url", &settings.base_url)
 }
 
 #[async_trait]
@@ -111,7 +112,10 @@ impl Provider for Paypal {
             finds_by_reference: false,
             horizon: TimeDelta::days(35),
             watch: TimeDelta::days(31),
-            call_off_after: None,
+            call_off_after: match self.settings.call_off_unclaimed_days {
+                0 => None,
+                days => Some(TimeDelta::days(days.into())),
+            },
         }
     }
 
@@ -122,7 +126,7 @@ impl Provider for Paypal {
     }
 
     async fn send(&self, outgoing: &Outgoing, body: &str) -> Sent {
-        match self.line.post_batch(body).await {
+        match self.line.post(&["v1", "payments", "payouts"], body).await {
             Ok(answer) => verdict::of_send(outgoing, &answer),
             Err(Failure::NoToken(problem) | Failure::Unsent(problem)) => Sent::NotSent(problem),
             Err(Failure::Lost(problem)) => Sent::Unknown(problem),

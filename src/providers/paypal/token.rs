@@ -8,8 +8,9 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::call::{Answer, Failure, endpoint, exchange};
+use super::wire::problem_of;
 use crate::providers::Problem;
+use crate::providers::http::{Answer, Failure, endpoint, exchange};
 use crate::providers::retry::{Setback, patiently};
 
 /// Renewed this long before it ends, so that no call leaves with a token that dies on the way.
@@ -78,7 +79,7 @@ impl Tokens {
         let asked_at = Instant::now();
         match exchange(request).await {
             Ok(answer) if answer.may_pass() => {
-                Err(Setback::Passing { wait: answer.wait(), error: refused(&answer) })
+                Err(Setback::Passing { wait: answer.retry_after, error: refused(&answer) })
             }
             Ok(answer) => granted(&answer, asked_at).ok_or(Setback::Lasting(refused(&answer))),
             Err(Failure::NoToken(error) | Failure::Unsent(error) | Failure::Lost(error)) => {
@@ -98,6 +99,6 @@ fn granted(answer: &Answer, asked_at: Instant) -> Option<Token> {
 fn refused(answer: &Answer) -> Problem {
     match serde_json::from_str::<Denied>(&answer.text) {
         Ok(denied) => Problem::new(denied.error, denied.error_description),
-        Err(_) => answer.problem(),
+        Err(_) => problem_of(answer),
     }
 }

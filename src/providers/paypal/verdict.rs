@@ -3,9 +3,9 @@
 
 use chrono::TimeDelta;
 
-use super::call::Answer;
-use super::wire::{Refusal, receiver, taken_batch_id, text_of};
+use super::wire::{Refusal, problem_of, receiver, taken_batch_id, text_of};
 use crate::domain::Reference;
+use crate::providers::http::Answer;
 use crate::providers::{Outgoing, Problem, Sent};
 
 /// Errors that are about us, not about a payee: they pass once an operator has seen to them.
@@ -41,7 +41,7 @@ enum Meaning {
 /// What became of the batch that was answered with `answer`.
 pub(super) fn of_send(outgoing: &Outgoing, answer: &Answer) -> Sent {
     let refusal = Refusal::read(&answer.text);
-    let problem = answer.problem();
+    let problem = problem_of(answer);
     let accepted = |id: Option<String>| match id {
         Some(id) => Sent::Accepted { provider_batch_id: Some(id) },
         None => Sent::Unknown(problem.clone()),
@@ -50,7 +50,7 @@ pub(super) fn of_send(outgoing: &Outgoing, answer: &Answer) -> Sent {
         Meaning::Taken => accepted(taken_batch_id(&answer.text)),
         Meaning::TakenBefore => accepted(refusal.and_then(|refusal| refusal.linked_batch_id())),
         Meaning::SlowDown => {
-            let retry_after = answer.retry_after.map(|seconds| TimeDelta::seconds(seconds.into()));
+            let retry_after = answer.retry_after.and_then(|wait| TimeDelta::from_std(wait).ok());
             Sent::Throttled { retry_after, problem }
         }
         Meaning::Blocked => Sent::Blocked(problem),
@@ -124,6 +124,8 @@ fn item_index(field: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -288,7 +290,8 @@ mod tests {
 
     #[test]
     fn a_throttle_says_how_long_to_wait_if_paypal_does() {
-        let answer = Answer { status: 429, retry_after: Some(7), text: String::new() };
+        let answer =
+            Answer { status: 429, retry_after: Some(Duration::from_secs(7)), text: String::new() };
         let Sent::Throttled { retry_after, .. } = of_send(&outgoing(), &answer) else {
             panic!("429 is a throttle");
         };

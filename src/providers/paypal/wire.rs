@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::PaypalSettings;
 use crate::domain::{Currency, Money};
+use crate::providers::http::Answer;
 use crate::providers::{Outgoing, OutgoingItem, Problem};
 
 #[derive(Serialize)]
@@ -134,6 +135,17 @@ impl ItemState {
             let message = text("message");
             Problem::new(name, message)
         })
+    }
+}
+
+/// PayPal's own code and words, or ours where it said nothing readable.
+pub(super) fn problem_of(answer: &Answer) -> Problem {
+    match Refusal::read(&answer.text) {
+        Some(refusal) => refusal.problem(),
+        None => Problem::new(
+            format!("http_{}", answer.status),
+            format!("PayPal answered {} without saying why", answer.status),
+        ),
     }
 }
 

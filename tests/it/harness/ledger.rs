@@ -73,7 +73,7 @@ impl Harness {
     async fn settled(&self) -> Vec<Payment> {
         let text = "SELECT t.reference, p.destination, p.currency, p.amount_minor
              FROM payouts p JOIN transfers t ON t.org_id = p.org_id AND t.payout_id = p.payout_id
-             WHERE p.status = 'completed' AND t.state = 'settled'";
+             WHERE p.status = 'completed' AND t.state = 'settled' AND p.method_kind = 'paypal'";
         let rows: Vec<Settled> = self.database.rows(text).await;
         let payment = |row: Settled| {
             let currency: Currency = row.currency.parse().expect("a currency");

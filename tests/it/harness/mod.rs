@@ -6,6 +6,7 @@
 
 mod database;
 mod ledger;
+mod paper;
 mod world;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 pub use database::{Database, Kind};
+pub use paper::{Paper, said};
 pub use world::{Wallet, affiliate, commission, program, usd};
 
 use crate::loopback::Loopback;
@@ -215,6 +217,7 @@ fn rail(base_url: &str, change: Value) -> Arc<dyn Provider> {
         "base_url": base_url, "client_id": "id", "client_secret": "secret",
         "batch_size": 500, "timeout_ms": 30_000, "page_size": 1_000,
         "note": "Your commission", "email_subject": "You have been paid",
+        "posts_per_minute": 10_000, "call_off_unclaimed_days": 0,
     });
     for (key, value) in change.as_object().expect("settings") {
         settings[key] = value.clone();

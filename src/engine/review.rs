@@ -1,0 +1,98 @@
+//! Review: what a person found out about money that no provider will speak of any more.
+
+use super::outcome::{Stamp, end_transfers};
+use super::{Engine, EngineError, Work};
+use crate::domain::{OrgId, PayoutId, SubmissionState, TransferState};
+use crate::providers::Problem;
+use crate::store::{CheckRecord, Transfer, TransferNews};
+
+/// What a person found at the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// The payee has the money.
+    Paid,
+    /// The payee has not got it, and will not: it becomes available again.
+    NotPaid,
+}
+
+impl Engine {
+    /// Ends a payout in review by what a person found at its provider.
+    ///
+    /// # Errors
+    /// [`EngineError::NotInReview`] unless the payout's money may be on its way and nobody but a
+    /// person can say.
+    pub async fn mark(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        payout_id: &PayoutId,
+        (finding, reason): (Finding, &str),
+    ) -> Result<(), EngineError> {
+        self.retrying(|| async {
+            let mut tx = self.begin(work).await?;
+            let Some(transfer_id) = tx.transfer_in_review(org, payout_id).await? else {
+                return Err(EngineError::NotInReview { payout_id: payout_id.clone() });
+            };
+            let (to, code) = match finding {
+                Finding::Paid => (TransferState::Settled, "marked_paid"),
+                Finding::NotPaid => (TransferState::Rejected, "marked_not_paid"),
+            };
+            let news = TransferNews {
+                transfer_id,
+                provider_id: None,
+                provider_status: None,
+                code: Some(code.to_owned()),
+                message: Some(format!("{}: {reason}", work.actor)),
+                note: None,
+                of_method: false,
+            };
+            let stamp = Stamp { org, actor: &work.actor, now: self.clock.now() };
+            end_transfers(&mut tx, stamp, to, &[news]).await?;
+            tx.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Sends the payouts of a submission in review again, under new references, because a person
+    /// looked at the provider and found that nothing of it was paid. How many are sent again.
+    ///
+    /// # Errors
+    /// [`EngineError::NotInReview`] unless the payout's money may be on its way and nobody but a
+    /// person can say.
+    pub async fn resend(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        payout_id: &PayoutId,
+        found: &str,
+    ) -> Result<usize, EngineError> {
+        self.retrying(|| async {
+            let now = self.clock.now();
+            let mut tx = self.begin(work).await?;
+            let row = tx.submission_in_review(org, payout_id).await?;
+            let provider = row.as_ref().and_then(|row| self.provider(row.method_kind));
+            let (Some(row), Some(provider)) = (&row, provider) else {
+                return Err(EngineError::NotInReview { payout_id: payout_id.clone() });
+            };
+            let record = CheckRecord {
+                state: SubmissionState::Refused,
+                provider_batch_id: None,
+                problem: Some(("not_paid".to_owned(), found.to_owned())),
+                next_check_at: None,
+                counts: false,
+                refused: true,
+            };
+            tx.submission_checked(org, &row.submission_id, &record, now).await?;
+            let transfers = tx.transfers_of(org, &row.submission_id).await?;
+            let transfers: Vec<_> = transfers.iter().collect();
+            let stamp = Stamp { org, actor: &work.actor, now };
+            let why = Problem::new("not_paid", format!("{}: {found}", work.actor));
+            let group: &[&Transfer] = &transfers;
+            self.send_again(&mut tx, stamp, provider.as_ref(), &[group], &why).await?;
+            tx.commit().await?;
+            Ok(transfers.len())
+        })
+        .await
+    }
+}

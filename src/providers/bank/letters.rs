@@ -1,0 +1,179 @@
+//! What a bank wrote, whatever form it chose: NACHA returns and notifications of change, its own
+//! acknowledgement, ISO 20022 messages.
+
+use super::{acknowledgement, changes, reasons};
+use crate::domain::{Money, Notice, NoticeWord, Statement};
+use crate::formats::{iso20022, nacha};
+use crate::providers::{Letter, Problem};
+
+/// The kind of a file that nobody can read.
+pub(super) const UNREADABLE: &str = "unreadable";
+/// Faults that a problem names; the others are counted.
+const NAMED_FAULTS: usize = 5;
+
+/// Finds the submission that was sent under a NACHA file identity.
+pub(super) type ByIdentity<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What was read of a file.
+pub(super) struct News {
+    pub(super) kind: String,
+    pub(super) notices: Vec<Notice>,
+    pub(super) statements: Vec<Statement>,
+    pub(super) problem: Option<Problem>,
+}
+
+impl News {
+    /// Notices, and what could not be read beside them.
+    pub(super) fn new(kind: &str, notices: Vec<Notice>, faults: &[String]) -> Self {
+        let problem = partly_unreadable(faults);
+        Self { kind: kind.to_owned(), notices, statements: Vec::new(), problem }
+    }
+
+    /// A file that tells nothing, and why it is kept.
+    fn nothing(kind: &str, problem: Option<Problem>) -> Self {
+        Self { kind: kind.to_owned(), notices: Vec::new(), statements: Vec::new(), problem }
+    }
+}
+
+/// Reads a file of an inbox.
+pub(super) fn read(name: String, hash: String, bytes: &[u8], by_identity: ByIdentity) -> Letter {
+    match news(bytes, by_identity) {
+        Ok(News { kind, notices, statements, problem }) => {
+            Letter { name, hash, kind, notices, statements, problem }
+        }
+        Err(words) => unreadable(name, hash, words),
+    }
+}
+
+/// A letter that nobody can read.
+pub(super) fn unreadable(name: String, hash: String, words: String) -> Letter {
+    let (notices, statements) = (Vec::new(), Vec::new());
+    let problem = Some(Problem::new(UNREADABLE, words));
+    Letter { name, hash, kind: UNREADABLE.to_owned(), notices, statements, problem }
+}
+
+fn news(bytes: &[u8], by_identity: ByIdentity) -> Result<News, String> {
+    if bytes.starts_with(b"101") {
+        return of_nacha(bytes);
+    }
+    let text = decode(bytes).ok_or("it is neither UTF-8 nor in an encoding that it names")?;
+    let start = text.trim_start_matches('\u{feff}').trim_start();
+    if start.starts_with('<') {
+        return of_iso20022(start);
+    }
+    if let Some(news) = acknowledgement::read(start, by_identity) {
+        return Ok(news);
+    }
+    match start.starts_with("01,") {
+        // Balances and movements by BAI2: camt says the same and more.
+        true => Ok(News::nothing("bai2", None)),
+        false => Err("it is neither NACHA nor ISO 20022 nor an acknowledgement".to_owned()),
+    }
+}
+
+/// UTF-8, or Latin-1 where an XML declaration says so.
+fn decode(bytes: &[u8]) -> Option<String> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Some(text.to_owned());
+    }
+    let head = bytes.get(..bytes.len().min(100)).unwrap_or_default().to_ascii_lowercase();
+    let names_latin = ["iso-8859-1", "windows-1252", "us-ascii"]
+        .iter()
+        .any(|name| head.windows(name.len()).any(|window| window == name.as_bytes()));
+    names_latin.then(|| bytes.iter().map(|b| char::from(*b)).collect())
+}
+
+fn of_iso20022(text: &str) -> Result<News, String> {
+    let message = iso20022::read(text).map_err(|error| error.to_string())?;
+    if message.kind == iso20022::MessageKind::Initiation {
+        return Ok(ours(message.kind.as_str()));
+    }
+    let mut news = News::new(message.kind.as_str(), message.notices, &message.faults);
+    news.statements = message.statements;
+    Ok(news)
+}
+
+/// A file of payments in the inbox: ours, in the wrong folder.
+fn ours(kind: &str) -> News {
+    let words = "it asks for payments, and tells nothing about any: it does not belong here";
+    News::nothing(kind, Some(Problem::new("not_a_letter", words)))
+}
+
+fn of_nacha(bytes: &[u8]) -> Result<News, String> {
+    let reading = nacha::read(bytes).map_err(|fault| fault.to_string())?;
+    let (mut returns, mut changes) = (Vec::new(), Vec::new());
+    let mut faults: Vec<String> = reading.faults.iter().map(ToString::to_string).collect();
+    faults.extend(nacha::sums(&reading).iter().map(ToString::to_string));
+    for batch in &reading.file.batches {
+        for entry in &batch.entries {
+            match of_entry(batch, entry) {
+                Ok(Some(notice)) if notice.word == NoticeWord::Corrected => changes.push(notice),
+                Ok(Some(notice)) => returns.push(notice),
+                Ok(None) => {}
+                Err(words) => faults.push(format!("line {}: {words}", entry.line)),
+            }
+        }
+    }
+    let entries = || reading.file.batches.iter().flat_map(|batch| &batch.entries);
+    let says_why = |entry: &nacha::Entry| {
+        let tells = |a: &_| matches!(a, nacha::Addenda::Return(_) | nacha::Addenda::Change(_));
+        entry.addenda.iter().any(tells)
+    };
+    match () {
+        () if !entries().any(says_why) && entries().next().is_some() => Ok(ours("nacha_payments")),
+        () if returns.is_empty() && !changes.is_empty() => {
+            Ok(News::new("nacha_change", changes, &faults))
+        }
+        () => {
+            returns.append(&mut changes);
+            Ok(News::new("nacha_return", returns, &faults))
+        }
+    }
+}
+
+/// What an entry tells of one of our transfers.
+fn of_entry(batch: &nacha::Batch, entry: &nacha::Entry) -> Result<Option<Notice>, String> {
+    let told = entry.addenda.iter().find_map(|addenda| match addenda {
+        nacha::Addenda::Return(returned) => {
+            Some((&returned.code, &returned.original_trace, NoticeWord::Returned))
+        }
+        nacha::Addenda::Change(change) => {
+            Some((&change.code, &change.original_trace, NoticeWord::Corrected))
+        }
+        _ => None,
+    });
+    let Some((code, trace, word)) = told else { return Ok(None) };
+    if entry.is_debit() {
+        return Err(format!("{code} for a debit (trace {trace}): it is none of a payee"));
+    }
+    if reasons::is_dispute(code) {
+        return Err(format!("{code}: a dispute over a return (trace {trace})"));
+    }
+    if entry.individual_id.is_empty() {
+        return Err(format!("{code} for trace {trace} does not repeat our reference"));
+    }
+    let correction = entry.addenda.iter().find_map(|addenda| match addenda {
+        nacha::Addenda::Change(change) => Some(changes::correction(change)),
+        _ => None,
+    });
+    let dollars = "USD".parse().expect("the dollar is a currency");
+    let amount = Money::new(entry.amount_minor, dollars);
+    Ok(Some(Notice {
+        reference: entry.individual_id.clone(),
+        whole: false,
+        word,
+        code: Some(code.clone()),
+        message: reasons::meaning(code).map(str::to_owned),
+        amount: (word == NoticeWord::Returned).then_some(amount),
+        provider_id: Some(trace.clone()),
+        on: batch.effective,
+        correction: correction.unwrap_or_default(),
+    }))
+}
+
+fn partly_unreadable(faults: &[String]) -> Option<Problem> {
+    let named = faults.iter().take(NAMED_FAULTS).cloned().collect::<Vec<_>>().join("; ");
+    let more = faults.len().saturating_sub(NAMED_FAULTS);
+    let words = if more == 0 { named } else { format!("{named}; and {more} more") };
+    (!faults.is_empty()).then(|| Problem::new("partly_unreadable", words))
+}

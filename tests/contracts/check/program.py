@@ -1,0 +1,156 @@
+"""payoutd itself, as its operators use it: files in, commands, JSON out."""
+
+import contextlib
+import csv
+import json
+import os
+import subprocess
+import urllib.request
+
+from processes import TARGET, process
+
+BINARY = TARGET / "debug/payoutd"
+ORG = "contract-org"
+HEADERS = {
+    "programs": "program,title,currency,hold_days,min_payout,auto_credit,auto_payout",
+    "affiliates": "affiliate_id,program,partner_id,name,email,code,status,method,destination,"
+    "method_status",
+    "commissions": "commission_id,affiliate_id,order_id,order_amount,amount,currency,converted_at",
+}
+# The smallest amount of a currency; 0.01 of the others.
+SMALLEST = {"JPY": "1", "KRW": "1", "KWD": "0.001", "BHD": "0.001"}
+
+
+class Payee:
+    """One affiliate with one commission, which is to be paid in full."""
+
+    def __init__(self, affiliate_id, name, currency, amount, method, destination):
+        self.affiliate_id, self.name = affiliate_id, name
+        self.currency, self.amount = currency, amount
+        self.method, self.destination = method, destination
+
+
+class Payoutd:
+    """A payoutd with a database of its own in `folder`."""
+
+    def __init__(self, folder, settings):
+        self.folder = folder
+        # Nothing of the caller's own configuration may leak in.
+        keep = {key: value for key, value in os.environ.items() if not key.startswith("PAYOUTD")}
+        self.environment = {
+            **keep,
+            "PAYOUTD__DATABASE__URL": f"sqlite://{folder}/payoutd.db",
+            **{f"PAYOUTD__{key.upper().replace('.', '__')}": v for key, v in settings.items()},
+        }
+        # A later day than today's, as `faketime` writes it ("+3d"); None is today.
+        self.day = None
+
+    def run(self, *words, codes=(0,), settings=None):
+        """Runs a command, which must end with one of `codes`; what it printed."""
+        given = {f"PAYOUTD__{k.upper().replace('.', '__')}": v for k, v in (settings or {}).items()}
+        faked = ["faketime", "-f", self.day] if self.day else []
+        done = subprocess.run(
+            [*faked, str(BINARY), *words],
+            env={**self.environment, **given},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        with open(self.folder / "commands.log", "a") as log:
+            log.write(f"$ {' '.join(words)}  [{done.returncode}]\n{done.stdout}{done.stderr}\n")
+        if done.returncode not in codes:
+            tail = (done.stdout + done.stderr)[-1500:]
+            raise RuntimeError(f"payoutd {' '.join(words)} ended with {done.returncode}: {tail}")
+        return done.stdout
+
+    def json(self, *words, **more):
+        """Runs a command and reads its answer."""
+        return json.loads(self.run(*words, "--json", **more))
+
+    def job(self, job_id, now=True, settings=None):
+        """Runs a job, which may end with transfers that are not accepted yet; its run."""
+        reach = ["--now"] if now and job_id in ("submit-transfers", "reconcile-transfers") else []
+        return self.json("job", "run", job_id, *reach, codes=(0, 3), settings=settings)
+
+    def take_in(self, payees, tag="in"):
+        """Imports payees, their commissions, and a program for each of their currencies."""
+        folder = self.folder / tag
+        folder.mkdir()
+        currencies = sorted({payee.currency for payee in payees})
+        self._write(folder, "programs", [
+            [f"in-{code.lower()}", f"Paid in {code}", code, 0, SMALLEST.get(code, "0.01"),
+             "true", "true"] for code in currencies])
+        self._write(folder, "affiliates", [
+            [p.affiliate_id, f"in-{p.currency.lower()}", f"partner-{p.affiliate_id}", p.name, "",
+             p.affiliate_id, "active", p.method,
+             json.dumps(p.destination, ensure_ascii=False), "verified"] for p in payees])
+        self._write(folder, "commissions", [
+            [f"c-{p.affiliate_id}", p.affiliate_id, f"o-{p.affiliate_id}", p.amount, p.amount,
+             p.currency, "2020-02-29T12:00:00Z"] for p in payees])
+        self.run("import", str(folder), "--org", ORG)
+
+    @staticmethod
+    def _write(folder, name, rows):
+        with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as out:
+            out.write(HEADERS[name] + "\n")
+            csv.writer(out, lineterminator="\n").writerows(rows)
+
+    def request_all(self):
+        """Releases and requests everything."""
+        self.job("release-holds")
+        return self.job("auto-payout")
+
+    def payouts(self):
+        """Every payout, by affiliate."""
+        found, after = [], ""
+        while True:
+            page = self.json("payout", "list", "--org", ORG, "--limit", "500", "--after", after)
+            if not page:
+                return {payout["affiliate_id"]: payout for payout in found}
+            found += page
+            after = page[-1]["payout_id"]
+
+    def show(self, payout):
+        """One payout with its transfers and its history."""
+        return self.json("payout", "show", payout["payout_id"], "--org", ORG)
+
+    def breaches(self):
+        """What `payoutd check` finds wrong."""
+        lines = self.json("check", codes=(0, 1))["invariants"]
+        return [line for line in lines if not line["ok"]]
+
+
+class Sandbox:
+    """A running `payoutd sandbox`."""
+
+    def __init__(self, address):
+        self.address = address
+        self.url = f"http://{address}"
+
+    def call(self, method, path, body=None):
+        """One call of the sandbox's own; its answer's body."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def books(self, provider):
+        """What a provider's side has on its books."""
+        return self.call("GET", "/_sandbox/books")[provider]
+
+    def fault(self, **fault):
+        """Arms a fault."""
+        self.call("POST", "/_sandbox/faults", fault)
+
+
+@contextlib.contextmanager
+def sandbox(folder, *words):
+    """Runs `payoutd sandbox` on a free port of loopback."""
+    log = folder / "sandbox.log"
+    command = [BINARY, "sandbox", "--listen", "127.0.0.1:0", *words]
+    with process(command, log, "Ctrl-C stops it", {"TMPDIR": str(folder)}):
+        address = log.read_text().split("http://", 1)[1].split(" ", 1)[0]
+        yield Sandbox(address)
