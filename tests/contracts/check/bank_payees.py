@@ -41,12 +41,12 @@ def settings(folder, **more):
         **files,
         "immediate_destination": MOCK_BANK, "immediate_destination_name": "MOCK BANK",
         "immediate_origin": "0000000001", "immediate_origin_name": "CONTRACT ORG",
-        "company_name": "CONTRACT ORG", "company_id": "0000000001", "odfi": MOCK_BANK,
+        "company_name": "CONTRACT ORG", "company_id": "0000000001", "odfi": MOCK_BANK[:8],
     }
     wire_settings = {
         **files,
         "debtor_name": "Contract Org", "debtor_account": "0000000002",
-        "debtor_routing_number": MOCK_BANK, "debtor_city": "Boise", "debtor_country": "US",
+        "debtor_routing": MOCK_BANK, "debtor_city": "Boise", "debtor_country": "US",
     }
     return {
         **{f"providers.ach.{key}": value for key, value in ach_settings.items()},
