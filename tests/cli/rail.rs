@@ -32,6 +32,13 @@ impl Rail {
         Self { address, process }
     }
 
+    /// Points the place at its Stripe too.
+    pub fn with_stripe(self, place: &mut Place) -> Self {
+        place.set("PROVIDERS__STRIPE__BASE_URL", format!("http://{}", self.address));
+        place.set("PROVIDERS__STRIPE__SECRET_KEY", "sk_test_1");
+        self
+    }
+
     /// Kills it, and starts it again on its port.
     pub fn restart(self, place: &Place) -> Self {
         let Self { address, process } = self;
