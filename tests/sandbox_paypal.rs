@@ -108,7 +108,8 @@ fn what_the_adapter_sends_is_what_the_schema_asks_for() {
             "base_url": "http://127.0.0.1:1", "client_id": "id", "client_secret": "secret",
             "batch_size": 15_000, "timeout_ms": 30_000, "page_size": 1_000,
             "note": note, "email_subject": note,
-            "posts_per_minute": 10_000, "call_off_unclaimed_days": 0,
+            "posts_per_minute": 10_000, "call_off_unclaimed_days": 0, "webhook_ids": "",
+            "webhook_verify": "certificate", "webhook_cert_hosts": "", "webhook_ca_file": "",
         }))
         .expect("settings")
     };
@@ -517,4 +518,65 @@ async fn a_turn_of_fate_sets_an_items_status() {
     assert_eq!(answer(nobody).await.0, 404);
     let nonsense = paypal.at.request("POST", "/_sandbox/items/I1").body(r#"{"status":"LOST"}"#);
     assert_eq!(answer(nonsense).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_batch_is_taken_only_if_there_is_enough_to_pay_it() {
+    let paypal = Caller::open().await;
+    let funds = async |currency: &str, amount: Value| {
+        let body = json!({"provider": "paypal", "currency": currency, "amount": amount});
+        paypal.at.control("POST", "funds", body).await;
+    };
+    funds("USD", json!("3.00")).await;
+    let items = |first: &str, receiver: &str| {
+        json!([item("I1", receiver, first), item("I2", "a@example.com", "1.00")])
+    };
+    let (status, refused) = paypal.post(PAYOUTS, &batch("B1", items("2.01", "a@b.c"))).await;
+    assert_eq!((status, &refused["name"]), (422, &json!("INSUFFICIENT_FUNDS")));
+    assert_valid("response.payouts.post.default", &refused);
+    assert_eq!(paypal.books(), json!({"paypal": []}));
+
+    // What could not be paid can be spent again, and so can what came back.
+    let id = paypal.paid(&batch("B1", items("2.00", "locked@b.c"))).await;
+    assert_eq!(paypal.post(PAYOUTS, &batch("B2", items("1.00", "a@b.c"))).await.0, 422);
+    paypal.batch(&id).await;
+    paypal.paid(&batch("B2", items("1.00", "a@b.c"))).await;
+    assert_eq!(paypal.post(PAYOUTS, &batch("B3", items("0.01", "a@b.c"))).await.0, 422);
+    paypal.at.control("POST", "items/I2", json!({"status": "REFUNDED"})).await;
+    paypal.paid(&batch("B3", items("1.00", "a@b.c"))).await;
+    funds("USD", json!(null)).await;
+    paypal.paid(&batch("B4", items("1000000.00", "a@b.c"))).await;
+}
+
+#[tokio::test]
+async fn nothing_is_cancelled_before_its_batch_has_finished() {
+    let paypal = Caller::open().await;
+    paypal.at.control("POST", "paypal/work", json!({"working": false})).await;
+    let id = paypal.paid(&batch("B1", json!([item("I1", "unregistered@b.c", "1.00")]))).await;
+    let page = paypal.batch(&id).await;
+    assert_eq!(page["batch_header"]["batch_status"], "PENDING");
+    assert_eq!(page["items"][0]["transaction_status"], "PENDING");
+    let item = page["items"][0]["payout_item_id"].as_str().expect("an id").to_owned();
+    let path = format!("/v1/payments/payouts-item/{item}/cancel");
+    let (status, refused) = paypal.post(&path, &json!({})).await;
+    assert_eq!((status, &refused["name"]), (400, &json!("ITEM_INCORRECT_STATUS")));
+    assert_valid("response.payouts-item.cancel.400", &refused);
+    paypal.at.control("POST", "paypal/work", json!({"working": true})).await;
+    paypal.batch(&id).await;
+    assert_eq!(paypal.post(&path, &json!({})).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_doubled_batch_is_answered_as_the_duplicate_that_its_second_half_is() {
+    let paypal = Caller::open().await;
+    let fault = |fault: &str| json!({"on": "POST /v1/payments/payouts", "fault": fault});
+    paypal.at.control("POST", "faults", fault("doubled")).await;
+    let body = batch("B1", json!([item("I1", "a@example.com", "1.00")]));
+    let (status, duplicate) = paypal.post(PAYOUTS, &body).await;
+    assert_eq!((status, &duplicate["name"]), (400, &json!("USER_BUSINESS_ERROR")));
+    assert_eq!(paypal.at.sandbox.books().paypal.len(), 1);
+    paypal.at.control("POST", "faults", fault("wrong_status")).await;
+    let body = batch("B2", json!([item("I1", "a@example.com", "1.00")]));
+    assert_eq!(paypal.post(PAYOUTS, &body).await.0, 404);
+    assert_eq!(paypal.at.sandbox.books().paypal.len(), 2);
 }

@@ -1,6 +1,7 @@
 //! The operator's command line. Raw arguments in, one function per verb, documented exit codes.
 
 mod affiliate;
+mod alert;
 mod app;
 mod check;
 mod commission;
@@ -11,12 +12,12 @@ mod import;
 mod job;
 mod output;
 mod payout;
+mod reconcile;
 mod sandbox;
 mod serve;
 mod settings;
 mod summary;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -83,12 +84,8 @@ enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// A stand-in for PayPal's Payouts API on loopback, with its own books and scripted faults
-    Sandbox {
-        /// Address to listen on
-        #[arg(long, default_value = "127.0.0.1:8321", value_name = "ADDRESS")]
-        listen: SocketAddr,
-    },
+    /// A stand-in for PayPal, Stripe and a bank, with its own books and scripted faults
+    Sandbox(sandbox::SandboxArgs),
     /// Import programs.csv, affiliates.csv and commissions.csv from a folder (or one such file)
     Import {
         /// Folder with the three files, or one file whose header tells what it is
@@ -103,6 +100,12 @@ enum Command {
     /// Payouts: list, show, retry, cancel
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
+    /// Providers' statements, and what they and our books disagree about
+    #[command(subcommand)]
+    Reconcile(reconcile::ReconcileCommand),
+    /// What a person has to look at
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Affiliates: why was one paid, or not
     #[command(subcommand)]
     Affiliate(affiliate::AffiliateCommand),
@@ -148,10 +151,12 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
     match args.command {
         Command::Run => serve::run(&config).await,
         Command::Demo { once } => demo::run(&config, output, once).await,
-        Command::Sandbox { listen } => sandbox::run(listen).await,
+        Command::Sandbox(args) => sandbox::run(args).await,
         Command::Import { path, org } => import::run(&config, output, &path, &org).await,
         Command::Job(command) => job::run(&config, output, command).await,
         Command::Payout(command) => payout::run(&config, output, command).await,
+        Command::Reconcile(command) => reconcile::run(&config, output, command).await,
+        Command::Alert(command) => alert::run(&config, output, command).await,
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
         Command::Commission(command) => commission::run(&config, output, command).await,
         Command::Summary { org } => summary::run(&config, output, org.as_deref()).await,

@@ -48,6 +48,7 @@ const RULES: &[(&str, Rule)] = &[
     ("providers.paypal.posts_per_minute", Between(1, 10_000)),
     // PayPal itself gives the money back after 30 days.
     ("providers.paypal.call_off_unclaimed_days", Between(0, 29)),
+    ("providers.paypal.webhook_verify", OneOf(&["certificate", "postback"])),
     ("providers.stripe.base_url", StartsWith(&["https://", "http://"])),
     ("providers.stripe.timeout_ms", Between(100, 600_000)),
     // Stripe may forget a key after 24 hours, and what it forgot it pays again.

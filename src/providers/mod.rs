@@ -22,7 +22,7 @@ use crate::domain::{
 };
 
 pub use ach::{Ach, AchSettings};
-pub use paypal::{Paypal, PaypalSettings};
+pub use paypal::{Paypal, PaypalSettings, WebhookVerify};
 pub use stripe::{Stripe, StripeSettings};
 pub use wire::{Wire, WireSettings};
 

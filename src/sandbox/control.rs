@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{Books, Fault, Sandbox, paypal, stripe};
+use super::host::Host;
+use super::{Books, Fault, Sandbox, bank, paypal, stripe, webhooks};
 use crate::domain::{Currency, Money};
 
 /// The routes.
@@ -22,6 +23,8 @@ pub(super) fn routes() -> Router<Sandbox> {
         .route("/_sandbox/funds", post(set_funds))
         .merge(paypal::control_routes())
         .merge(stripe::control_routes())
+        .merge(webhooks::control_routes())
+        .merge(bank::control_routes())
 }
 
 /// A refusal of a control call: a status and a sentence.
@@ -74,16 +77,9 @@ async fn clear_faults(State(sandbox): State<Sandbox>) -> StatusCode {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Holder {
-    Paypal,
-    Stripe,
-}
-
-#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SetFunds {
-    provider: Holder,
+    provider: Host,
     currency: Currency,
     /// Major units; none is without end.
     amount: Option<String>,
@@ -96,8 +92,8 @@ async fn set_funds(State(sandbox): State<Sandbox>, body: String) -> Result<Statu
     let minor = amount.map_err(|error| Sorry::bad(error.to_string()))?.map(|money| money.minor);
     let mut desk = sandbox.desk();
     match asked.provider {
-        Holder::Paypal => desk.paypal_funds.set(asked.currency, minor),
-        Holder::Stripe => desk.stripe_funds.set(asked.currency, minor),
+        Host::Paypal => desk.paypal_funds.set(asked.currency, minor),
+        Host::Stripe => desk.stripe_funds.set(asked.currency, minor),
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
+use super::bank::Bank;
 use super::funds::Funds;
 use super::journal::{FormerLives, Journal, come_back};
 use super::life::{Event, Life};
 use super::stripe::Accounts;
+use super::webhooks::Webhooks;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -24,10 +26,18 @@ pub(super) struct Desk {
     pub(super) keys_in_use: HashSet<String>,
     /// Connected accounts that were told to be other than any account is.
     pub(super) accounts: Accounts,
+    /// Whether PayPal leaves its batches lying.
+    pub(super) paypal_rests: bool,
     /// What we can spend at PayPal.
     pub(super) paypal_funds: Funds,
     /// What we can spend at Stripe.
     pub(super) stripe_funds: Funds,
+    /// The bank, but for what it was handed.
+    pub(super) bank: Bank,
+    /// Who wants to be told what happens.
+    pub(super) webhooks: Webhooks,
+    /// Where the sandbox is reached, once it is served: `http://127.0.0.1:8321`.
+    pub(super) address: String,
 }
 
 impl Desk {
@@ -68,7 +78,12 @@ impl Desk {
         if let Some(journal) = &mut self.journal {
             journal.append(&events)?;
         }
-        events.into_iter().for_each(|event| self.life.apply(event));
+        for event in events {
+            if let Some((host, told)) = event.told() {
+                self.webhooks.hear(host, told);
+            }
+            self.life.apply(event);
+        }
         Ok(())
     }
 

@@ -5,17 +5,23 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 
+use serde::{Deserialize, Serialize};
+
 use super::{paypal, stripe};
 use crate::clock::Clock;
 
-/// A provider, by the path of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Host {
+/// A provider that is called over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Host {
+    /// PayPal Payouts.
     Paypal,
+    /// Stripe Connect.
     Stripe,
 }
 
 impl Host {
+    /// By the path of a call.
     pub(super) fn of(path: &str) -> Self {
         let paypals = ["/v1/oauth2", "/v1/payments", "/v1/notifications"];
         let is_paypals = paypals.iter().any(|start| path.starts_with(start));

@@ -3,6 +3,7 @@
 //! The demo and the tests pay into it. It knows nothing of payoutd's engine or store: what its
 //! books say is what a provider would say.
 
+mod bank;
 mod control;
 mod desk;
 mod fault;
@@ -13,21 +14,27 @@ mod life;
 mod paypal;
 mod serve;
 mod stripe;
+mod told;
+mod webhooks;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Serialize;
 
 use crate::clock::Clock;
 use desk::Desk;
 use fault::Faults;
+use webhooks::Authority;
 
+pub use bank::PaymentStatus;
 pub use fault::{BadFault, Fault, FaultKind};
+pub use host::Host;
 pub use paypal::ItemStatus;
 pub use serve::serve;
 pub use stripe::TransferStatus;
+pub use webhooks::{BadEndpoint, Mode, WebhookEndpoint};
 
 /// The sandbox. Cloning shares the same books, tokens and faults.
 #[derive(Clone)]
@@ -35,6 +42,8 @@ pub struct Sandbox {
     clock: Clock,
     desk: Arc<Mutex<Desk>>,
     faults: Arc<Mutex<Faults>>,
+    /// Made when it is first needed: its keys take time.
+    authority: Arc<OnceLock<Authority>>,
 }
 
 /// Every payment that took money, per provider, in order of arrival.
@@ -44,6 +53,8 @@ pub struct Books {
     pub paypal: Vec<BookRow>,
     /// What Stripe took.
     pub stripe: Vec<BookRow<TransferStatus>>,
+    /// What the bank took, by ACH and by wire.
+    pub bank: Vec<BookRow<PaymentStatus>>,
 }
 
 /// One payment that took money; its status is in words of its provider's.
@@ -80,8 +91,8 @@ impl Sandbox {
     }
 
     fn of(clock: Clock, desk: Desk) -> Self {
-        let (desk, faults) = (Arc::new(Mutex::new(desk)), Arc::default());
-        Self { clock, desk, faults }
+        let desk = Arc::new(Mutex::new(desk));
+        Self { clock, desk, faults: Arc::default(), authority: Arc::default() }
     }
 
     /// Every payment that took money so far.
@@ -95,6 +106,38 @@ impl Sandbox {
     /// [`BadFault`] says what is wrong with it.
     pub fn arm(&self, fault: Fault) -> Result<(), BadFault> {
         self.faults().arm(fault)
+    }
+
+    /// Lets the bank take files from one folder and drop its answers into another.
+    pub fn open_bank(&self, outbox: PathBuf, inbox: PathBuf) {
+        self.desk().bank.open(outbox, inbox);
+    }
+
+    /// Whether everything at the bank settles on the day that it is taken, instead of on the next
+    /// banking day.
+    pub fn settle_at_once(&self, at_once: bool) {
+        self.desk().bank.settles_at_once = at_once;
+    }
+
+    /// Lets the bank look into its folders now; while the sandbox serves, it does every second.
+    ///
+    /// # Errors
+    /// Any error of reading or writing files.
+    pub fn scan_bank(&self) -> io::Result<()> {
+        bank::scan(&mut self.desk(), &self.clock)
+    }
+
+    /// Tells an endpoint from now on what happens at its provider.
+    ///
+    /// # Errors
+    /// [`BadEndpoint`] says what is wrong with it.
+    pub fn register(&self, endpoint: WebhookEndpoint) -> Result<(), BadEndpoint> {
+        self.desk().webhooks.register(endpoint)
+    }
+
+    /// Whom the webhooks of PayPal's stand-in are signed by.
+    fn authority(&self) -> &Authority {
+        self.authority.get_or_init(Authority::new)
     }
 
     /// Removes the journal: for an orderly end, after which nobody has anything to ask.

@@ -6,6 +6,7 @@ use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -73,25 +74,9 @@ pub(super) async fn grant_token(
 
 /// Whether basic credentials hold an id and a secret, neither empty.
 fn names_an_application(credentials: &str) -> bool {
-    let decoded = decode_base64(credentials.trim());
+    let decoded = BASE64_STANDARD.decode(credentials.trim()).unwrap_or_default();
     let Some(colon) = decoded.iter().position(|byte| *byte == b':') else { return false };
     colon > 0 && colon + 1 < decoded.len()
-}
-
-/// Whole bytes of base64 text; whatever is no base64 ends it.
-fn decode_base64(text: &str) -> Vec<u8> {
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let sextets = text.bytes().map_while(|byte| alphabet.iter().position(|b| *b == byte));
-    let (mut bits, mut held, mut bytes) = (0_usize, 0, Vec::new());
-    for sextet in sextets {
-        bits = ((bits << 6) | sextet) & 0xFFFF;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push(u8::try_from((bits >> held) & 0xFF).expect("masked to eight bits"));
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -14,12 +14,26 @@ use crate::sandbox::control::{Sorry, read};
 pub(in crate::sandbox) fn routes() -> Router<Sandbox> {
     Router::new()
         .route("/_sandbox/tokens", delete(revoke_tokens))
+        .route("/_sandbox/paypal/work", post(set_work))
         .route("/_sandbox/items/{reference}", post(change_item))
 }
 
 async fn revoke_tokens(State(sandbox): State<Sandbox>) -> StatusCode {
     sandbox.desk().revoke_tokens();
     StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Work {
+    working: bool,
+}
+
+/// Whether batches are worked off; while they are not, they stay pending.
+async fn set_work(State(sandbox): State<Sandbox>, body: String) -> Result<StatusCode, Sorry> {
+    let asked: Work = read("answer to whether it works", &body)?;
+    sandbox.desk().paypal_rests = !asked.working;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize)]
@@ -42,7 +56,7 @@ async fn change_item(
         return Err(Sorry::not_found(format!("no item is called \"{reference}\"")));
     }
     for item_id in items {
-        super::change(&mut desk, item_id, change.status, &sandbox.clock)?;
+        super::change(&mut desk, &item_id, change.status, None, &sandbox.clock)?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Currency, Money};
 use crate::sandbox::BookRow;
+use crate::sandbox::told::Told;
 
 /// An item's status, in PayPal's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +112,7 @@ pub(in crate::sandbox) enum Event {
     Taken { batch: Batch },
     Processed { batch_id: String, at: DateTime<Utc> },
     Changed { item_id: String, status: ItemStatus },
+    Told(Told),
 }
 
 /// Batches in order of arrival, and where to find them.
@@ -121,6 +123,7 @@ pub(in crate::sandbox) struct Ledger {
     /// The latest batch of each sender's id.
     by_sender: HashMap<String, usize>,
     by_item: HashMap<String, (usize, usize)>,
+    told: Vec<Told>,
 }
 
 impl Ledger {
@@ -144,6 +147,10 @@ impl Ledger {
         called.map(|item| item.id.clone()).collect()
     }
 
+    pub(in crate::sandbox) fn told(&self) -> &[Told] {
+        &self.told
+    }
+
     pub(in crate::sandbox) fn book_rows(&self) -> Vec<BookRow> {
         let items = self.batches.iter().flat_map(|batch| &batch.items);
         items.filter(|item| item.status.took_money()).map(book_row).collect()
@@ -164,12 +171,14 @@ impl Ledger {
                 let Some((batch, item)) = self.by_item.get(&item_id) else { return };
                 self.batches[*batch].items[*item].status = status;
             }
+            Event::Told(told) => self.told.push(told),
         }
     }
 
     /// Adds all that `later` took, behind what is here.
     pub(in crate::sandbox) fn absorb(&mut self, later: Self) {
         later.batches.into_iter().for_each(|batch| self.take(batch));
+        self.told.extend(later.told);
     }
 
     fn take(&mut self, batch: Batch) {

@@ -4,11 +4,14 @@ mod access;
 mod ask;
 mod control;
 mod ledger;
+mod notifications;
 mod refusal;
 mod show;
+mod tell;
 
 use std::collections::HashMap;
 use std::io;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, Query, State};
@@ -21,6 +24,7 @@ use serde_json::{Value, json};
 
 use super::Sandbox;
 use super::desk::Desk;
+use super::host::Host;
 use crate::clock::Clock;
 use crate::domain::Reference;
 use access::{Caller, grant_token};
@@ -36,6 +40,8 @@ pub(super) use refusal::Refusal;
 /// How long a sender's batch id is remembered.
 const DUPLICATE_WINDOW: TimeDelta = TimeDelta::days(30);
 const LARGEST_PAGE: usize = 1_000;
+/// How long a batch waits to be worked off when somebody is told about it.
+const UNTOLD: Duration = Duration::from_millis(200);
 
 /// How a batch is to end, if not well: what a fault attaches to the call that makes it.
 #[derive(Debug, Clone)]
@@ -59,6 +65,9 @@ pub(super) fn routes() -> Router<Sandbox> {
         .route("/v1/payments/payouts/{id}", get(show_batch))
         .route("/v1/payments/payouts-item/{id}", get(show_item))
         .route("/v1/payments/payouts-item/{id}/cancel", post(cancel_item))
+        .route("/v1/notifications/verify-webhook-signature", post(notifications::verify))
+        .route("/v1/notifications/webhooks-events", get(notifications::list))
+        .route("/v1/notifications/webhooks-events/{id}", get(notifications::show))
         .method_not_allowed_fallback(not_allowed)
 }
 
@@ -88,7 +97,11 @@ async fn create(
         return Err(Refusal::insufficient_funds());
     }
     desk.paypal_funds.take(batch.total());
+    let batch_id = batch.id.clone();
     desk.record(Event::Taken { batch })?;
+    if desk.webhooks.anybody_listens(Host::Paypal) {
+        tokio::spawn(work_off_soon(sandbox.clone(), batch_id));
+    }
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
@@ -211,7 +224,7 @@ async fn cancel_item(
     if item.status != ItemStatus::Unclaimed {
         return Err(Refusal::cannot_cancel());
     }
-    change(&mut desk, id.clone(), ItemStatus::Returned, &sandbox.clock)?;
+    change(&mut desk, &id, ItemStatus::Returned, Some("CANCELED"), &sandbox.clock)?;
     show_known_item(&desk, &id, &caller.base)
 }
 
@@ -220,11 +233,19 @@ fn show_known_item(desk: &Desk, id: &str, base: &str) -> Shown {
     Ok(Json(show::item(batch, item, base)))
 }
 
-/// Lets an item's status become another. What is not paid or came back can be spent again.
-fn change(desk: &mut Desk, item_id: String, status: ItemStatus, _clock: &Clock) -> io::Result<()> {
-    let Some((_, item)) = desk.life().paypal.item(&item_id) else { return Ok(()) };
+/// Lets an item's status become another, told in `word` if it has one of its own. What is not
+/// paid, or came back, can be spent again.
+fn change(
+    desk: &mut Desk,
+    item_id: &str,
+    status: ItemStatus,
+    word: Option<&str>,
+    clock: &Clock,
+) -> io::Result<()> {
+    let Some((_, item)) = desk.life().paypal.item(item_id) else { return Ok(()) };
     let (before, money) = (item.status, item.money());
-    desk.record(Event::Changed { item_id, status })?;
+    desk.record(Event::Changed { item_id: item_id.to_owned(), status })?;
+    desk.record_all(tell::of_item(desk, item_id, word, clock))?;
     match (before.holds_money(), status.holds_money()) {
         (true, false) => desk.paypal_funds.give_back(money),
         (false, true) => desk.paypal_funds.take(money),
@@ -233,16 +254,23 @@ fn change(desk: &mut Desk, item_id: String, status: ItemStatus, _clock: &Clock) 
     Ok(())
 }
 
-/// A batch is worked off when somebody first looks at it: no timer, and nothing to wait for.
+/// Who is told what happens does not have to look first.
+async fn work_off_soon(sandbox: Sandbox, batch_id: String) {
+    tokio::time::sleep(UNTOLD).await;
+    // What cannot be written now happens at the first look.
+    let _ = process(&mut sandbox.desk(), &batch_id, &sandbox.clock);
+}
+
+/// A batch is worked off when somebody first looks at it: nothing has to be waited for.
 fn process(desk: &mut Desk, batch_id: &str, clock: &Clock) -> io::Result<()> {
     let Some(batch) = desk.life().paypal.batch(batch_id) else { return Ok(()) };
-    if batch.processed_at.is_some() {
+    if batch.processed_at.is_some() || desk.paypal_rests {
         return Ok(());
     }
     let lost = |item: &&Item| item.status == ItemStatus::Pending && !item.fate.holds_money();
     let unpaid: Vec<_> = batch.items.iter().filter(lost).map(Item::money).collect();
-    let (batch_id, at) = (batch_id.to_owned(), clock.now());
-    desk.record(Event::Processed { batch_id, at })?;
+    desk.record(Event::Processed { batch_id: batch_id.to_owned(), at: clock.now() })?;
+    desk.record_all(tell::of_batch(desk, batch_id, clock))?;
     unpaid.into_iter().for_each(|money| desk.paypal_funds.give_back(money));
     Ok(())
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Currency, Money};
 use crate::sandbox::BookRow;
+use crate::sandbox::told::Told;
 
 /// What became of a transfer. Stripe has no word for it; these are the sandbox's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -93,18 +94,6 @@ pub(in crate::sandbox) struct Payout {
     pub(super) failure_code: Option<String>,
 }
 
-/// What Stripe tells about: the list of events, and the bodies of webhooks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::sandbox) struct Told {
-    pub(in crate::sandbox) id: String,
-    pub(in crate::sandbox) kind: String,
-    pub(super) created: DateTime<Utc>,
-    /// The connected account that it is about; `None` for our own.
-    pub(super) account: Option<String>,
-    /// The event as JSON.
-    pub(in crate::sandbox) body: String,
-}
-
 /// The answer that an idempotency key stands for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::sandbox) struct Answered {
@@ -151,7 +140,7 @@ impl Ledger {
         &self.payouts
     }
 
-    pub(super) fn told(&self) -> &[Told] {
+    pub(in crate::sandbox) fn told(&self) -> &[Told] {
         &self.told
     }
 

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::access::Caller;
 use super::form::Form;
-use super::ledger::{Ledger, Payout, Reversal, Told, Transfer};
+use super::ledger::{Ledger, Payout, Reversal, Transfer};
 use super::{Refusal, Shown, show};
 use crate::sandbox::Sandbox;
+use crate::sandbox::told::Told;
 
 /// How long an event can be listed.
 const EVENT_LIFE: TimeDelta = TimeDelta::days(30);

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::fresh_id;
-use super::ledger::Told;
 use crate::clock::Clock;
+use crate::sandbox::told::Told;
 
 /// The version of Stripe's API that the sandbox's shapes follow.
 const API_VERSION: &str = "2023-08-16";
@@ -37,11 +37,4 @@ fn told(kind: &str, object: &Value, account: Option<&str>, clock: &Clock) -> Tol
     }
     let account = account.map(str::to_owned);
     Told { id, kind: kind.to_owned(), created, account, body: body.to_string() }
-}
-
-impl Told {
-    /// The event as JSON.
-    pub(super) fn value(&self) -> Value {
-        serde_json::from_str(&self.body).expect("an event is written as JSON")
-    }
 }
