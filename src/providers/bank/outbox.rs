@@ -144,12 +144,9 @@ pub(super) fn whereabouts(
 ) -> Result<Whereabouts, Problem> {
     let copy = folders.sent().join(name);
     let hidden = folders.outbox.join(format!(".{name}.tmp"));
-    if !exists(&copy)? {
-        return Ok(Whereabouts::NotPlaced);
-    }
     // An outbox that is not there (a share that is not mounted) must not look like an empty one.
     fs::read_dir(&folders.outbox).map_err(|error| fault_at(&folders.outbox, &error))?;
-    if exists(&hidden)? {
+    if !exists(&copy)? || exists(&hidden)? {
         return Ok(Whereabouts::NotPlaced);
     }
     if exists(&folders.outbox.join(name))? {
