@@ -329,3 +329,29 @@ async fn a_booking_outweighs_a_refusal_and_the_contradiction_is_noted() {
     assert_eq!(report.standing, Standing::Settled);
     assert!(report.note.expect("a note").starts_with("refused"));
 }
+
+/// What a fault of a line may do to a letter: bytes cut out, and others put in.
+#[tokio::test]
+async fn no_letter_whatever_stops_the_collector() {
+    let letters = [
+        "ach/nacha.ack-1.txt",
+        "ach/nacha.return-1.ach",
+        "ach/camt.054.001.08-2.xml",
+        "wire/pain.002.001.10-1.xml",
+        "wire/camt.053.001.08-1.xml",
+        "wire/pacs.004.001.09-1.xml",
+    ];
+    let desk = ach(|_| {});
+    for name in letters {
+        let whole = contract(&format!("recorded/{name}"));
+        for at in (0..whole.len()).step_by(23) {
+            let mut bytes = whole.clone();
+            bytes.drain(at..(at + 7).min(whole.len()));
+            desk.drop_in("cut", &bytes);
+            bytes.splice(at.min(bytes.len())..at.min(bytes.len()), [0xff, b'9', b' ', 0]);
+            desk.drop_in("spoilt", &bytes);
+            desk.drop_in("end", &whole[..at]);
+            assert_eq!(desk.rail.collect().await.expect("an inbox").len(), 3, "{name} at {at}");
+        }
+    }
+}
