@@ -253,6 +253,15 @@ async fn an_acknowledgement_of_the_whole_finds_our_file_by_its_name_or_its_ident
 }
 
 #[tokio::test]
+async fn a_refusal_of_the_whole_puts_no_payees_account_at_fault() {
+    let (letter, report) =
+        acknowledged("FILE x\nNAME SUBMISSION00001.ach\nSTATUS RJCT AC04\n").await;
+    assert_eq!(letter.notices[0].code, None);
+    let problem = report.problem.expect("a reason");
+    assert!(!problem.of_method && problem.message.starts_with("AC04"), "{problem}");
+}
+
+#[tokio::test]
 async fn a_duplicate_says_neither_paid_nor_refused_and_silence_does_not_settle_it() {
     for text in [
         "FILE x\nNAME SUBMISSION00001.ach\nSTATUS RJCT DUPL we have had this file\n".to_owned(),
