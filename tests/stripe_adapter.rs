@@ -161,7 +161,8 @@ fn the_same_submission_is_the_same_bytes_and_they_are_what_stripe_specifies() {
                     &metadata%5Bpayout_id%5D=po_01JMAGWPW0000000000000000A\
                     &metadata%5Breference%5D=K2M4P6R8T0V2X4Z&transfer_group=K2M4P6R8T0V2X4Z";
     assert_eq!(form, expected);
-    let later = Outgoing { attempt: 2, now: Clock::System.now() + TimeDelta::days(3), ..outgoing };
+    let now = outgoing.now + TimeDelta::days(3);
+    let later = Outgoing { attempt: 2, now, ..outgoing };
     assert_eq!(stripe.render(&later), form);
     let body = decoded(&form);
     assert_valid("request.PostTransfers", &body);

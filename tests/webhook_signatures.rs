@@ -201,14 +201,31 @@ mod stripe {
         let capability = json!({"object": "capability", "id": "transfers", "account": "acct_1"});
         for (event_sent, references, ids) in [
             (about("transfer.created", json!(null), transfer.clone()), vec!["REF1"], vec!["tr_1"]),
-            (about("transfer.reversed", json!(null), transfer.clone()), vec!["REF1"], vec!["tr_1"]),
+            (about("transfer.reversed", json!(null), transfer), vec!["REF1"], vec!["tr_1"]),
             (about("transfer.reversed", json!(null), reversal), vec![], vec!["tr_1"]),
             (about("payout.failed", json!("acct_1"), payout.clone()), vec![], vec!["acct_1"]),
             (about("payout.paid", json!(null), payout), vec![], vec![]),
             (about("account.updated", json!("acct_1"), account.clone()), vec![], vec!["acct_1"]),
             (about("account.updated", json!(null), account), vec![], vec!["acct_1"]),
             (about("capability.updated", json!(null), capability), vec![], vec!["acct_1"]),
-            (about("charge.succeeded", json!(null), transfer), vec![], vec![]),
+            (
+                about(
+                    "account.application.deauthorized",
+                    json!("acct_1"),
+                    json!({"object": "application"}),
+                ),
+                vec![],
+                vec!["acct_1"],
+            ),
+            (
+                about(
+                    "charge.succeeded",
+                    json!("acct_1"),
+                    json!({"object": "charge", "id": "ch_1", "transfer_group": "REF1"}),
+                ),
+                vec![],
+                vec![],
+            ),
             (about("transfer.created", json!(null), json!(7)), vec![], vec![]),
             (json!({"id": "evt_1", "type": "transfer.created"}), vec![], vec![]),
         ] {
@@ -563,6 +580,21 @@ mod paypal {
         let server = Scripted::answering(&["HTTP/1.1 200 OK\r\n\r\n<html>"]).await;
         let headers = super::paypal::headers(&server.url, &signature, json!({}));
         assert_eq!(refused(heard(&rail, &headers, BODY).await), "untrusted_certificate");
+    }
+
+    #[tokio::test]
+    async fn no_more_than_a_few_certificates_are_kept() {
+        let authority = Authority::new();
+        let server = authority.serve(10).await;
+        let rail = authority.rail(json!({}));
+        let signature = authority.sign(&text(BODY));
+        // Nine addresses, of which the first has to make room; the last is still kept.
+        for number in (0..9).chain([8, 0]) {
+            let headers = headers(&format!("{}/{number}", server.url), &signature, json!({}));
+            genuine(heard(&rail, &headers, BODY).await);
+        }
+        let heard = server.heard().await;
+        assert_eq!(lines(&heard)[9], "GET /0 HTTP/1.1");
     }
 
     #[tokio::test]

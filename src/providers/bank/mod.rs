@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use chrono_tz::America::New_York;
 
-use super::{Letter, Problem, Sent};
+use super::{Letter, Outgoing, Problem, Sent};
 pub(super) use outbox::Whereabouts;
 pub(super) use standing::{Silence, reports};
 
@@ -29,11 +29,13 @@ pub(super) struct Folders {
 }
 
 impl Folders {
-    /// Places a file in the outbox, once: however often this is called, and wherever the process
-    /// died before, the bank finds it once.
-    pub(super) async fn place(&self, name: &str, body: &str) -> Sent {
-        let (folders, name, body) = (self.clone(), name.to_owned(), body.to_owned());
-        let placed = tokio::task::spawn_blocking(move || outbox::place(&folders, &name, &body));
+    /// Places a submission's file in the outbox, once: however often this is called, and wherever
+    /// the process died before, the bank finds it once.
+    pub(super) async fn place(&self, outgoing: &Outgoing, name: String, body: &str) -> Sent {
+        let (folders, body) = (self.clone(), body.to_owned());
+        let is_first = outgoing.now == outgoing.sent_at;
+        let placing = move || outbox::place(&folders, &name, &body, is_first);
+        let placed = tokio::task::spawn_blocking(placing);
         placed.await.unwrap_or_else(|error| Sent::Unknown(fault("outbox", &error.to_string())))
     }
 

@@ -30,66 +30,74 @@ pub(crate) enum Whereabouts {
     PickedUp,
 }
 
-/// Places a file, or finds that it was placed.
-pub(super) fn place(folders: &Folders, name: &str, body: &str) -> Sent {
-    match placing(folders, name, body) {
-        Ok(()) => Sent::Accepted { provider_batch_id: None },
-        Err(Failed::Before(problem)) => Sent::NotSent(problem),
-        Err(Failed::After(problem)) => Sent::Unknown(problem),
-    }
-}
-
-/// A problem by whether the bank may have seen the file.
-enum Failed {
-    Before(Problem),
-    After(Problem),
-}
-
-fn placing(folders: &Folders, name: &str, body: &str) -> Result<(), Failed> {
+/// Places a file, or finds that it was placed. With `is_first` this is the first try of all, so
+/// that the bank cannot have seen the file before.
+pub(super) fn place(folders: &Folders, name: &str, body: &str, is_first: bool) -> Sent {
     let hidden = folders.outbox.join(format!(".{name}.tmp"));
     let sent = folders.sent().join(name);
+    let uncertain =
+        |problem| if is_first { Sent::NotSent(problem) } else { Sent::Unknown(problem) };
     // A replica that lost its lease may still be at work here: one at a time.
-    let _turn = turn(folders).map_err(Failed::Before)?;
+    let _turn = match turn(folders, is_first) {
+        Ok(turn) => turn,
+        Err(problem) => return uncertain(problem),
+    };
     match fs::read(&sent) {
-        Ok(bytes) if bytes == body.as_bytes() => {}
-        Ok(_) => {
-            let words = format!("{} was sent with other bytes", sent.display());
-            return Err(Failed::After(Problem::new("sent_otherwise", words)));
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            prepare(folders, &hidden, name, body).map_err(Failed::Before)?;
-            return show(folders, &hidden, name).map_err(Failed::After);
-        }
-        Err(error) => return Err(Failed::After(fault_at(&sent, &error))),
-    }
-    match fs::read(&hidden) {
-        Ok(bytes) if bytes == body.as_bytes() => {
-            show(folders, &hidden, name).map_err(Failed::After)
-        }
-        Ok(_) => {
-            let words = format!("{} holds other bytes than were sent", hidden.display());
-            Err(Failed::After(Problem::new("sent_otherwise", words)))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Failed::After(fault_at(&hidden, &error))),
+        Ok(bytes) if bytes == body.as_bytes() => finish(folders, &hidden, name, body),
+        Ok(_) => Sent::Unknown(other_bytes(&sent)),
+        Err(error) if error.kind() == ErrorKind::NotFound => begin(folders, &hidden, name, body),
+        Err(error) => uncertain(fault_at(&sent, &error)),
     }
 }
 
-/// Steps 1 and 2. What is left of an earlier try is written over.
-fn prepare(folders: &Folders, hidden: &Path, name: &str, body: &str) -> Result<(), Problem> {
+/// All steps: the archive knows nothing of the file. What is left of an earlier try is written
+/// over.
+fn begin(folders: &Folders, hidden: &Path, name: &str, body: &str) -> Sent {
     let shown = folders.outbox.join(name);
-    if exists(&shown)? {
-        let words = format!("{} is there, and the archive knows nothing of it", shown.display());
-        return Err(Problem::new("unknown_file", words));
+    match exists(&shown) {
+        Ok(false) => {}
+        Ok(true) => {
+            let words = format!("{} is there, and the archive has no copy", shown.display());
+            return Sent::Unknown(Problem::new("not_in_archive", words));
+        }
+        Err(problem) => return Sent::NotSent(problem),
     }
+    match prepare(folders, hidden, name, body) {
+        Ok(()) => finish(folders, hidden, name, body),
+        Err(problem) => Sent::NotSent(problem),
+    }
+}
+
+/// Step 1, and what step 2 can fail at without a trace.
+fn prepare(folders: &Folders, hidden: &Path, name: &str, body: &str) -> Result<(), Problem> {
     write_durably(hidden, body.as_bytes())?;
     // The hidden file has to be there for certain before the archive says that it was.
     sync_folder(&folders.outbox)?;
     let part = folders.sent().join(format!(".{name}.part"));
     write_durably(&part, body.as_bytes())?;
-    rename(&part, &folders.sent().join(name))?;
-    // From here on the file is on its way: if this fails, the next try finds it half done.
-    sync_folder(&folders.sent())
+    rename(&part, &folders.sent().join(name))
+}
+
+/// Step 3, unless it was done. From here on the next try has to send the same bytes, so whatever
+/// fails is unknown.
+fn finish(folders: &Folders, hidden: &Path, name: &str, body: &str) -> Sent {
+    match fs::read(hidden) {
+        Ok(bytes) if bytes == body.as_bytes() => {}
+        Ok(_) => return Sent::Unknown(other_bytes(hidden)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Sent::Accepted { provider_batch_id: None };
+        }
+        Err(error) => return Sent::Unknown(fault_at(hidden, &error)),
+    }
+    match sync_folder(&folders.sent()).and_then(|()| show(folders, hidden, name)) {
+        Ok(()) => Sent::Accepted { provider_batch_id: None },
+        Err(problem) => Sent::Unknown(problem),
+    }
+}
+
+fn other_bytes(path: &Path) -> Problem {
+    let words = format!("{} holds other bytes than are to be sent", path.display());
+    Problem::new("sent_otherwise", words)
 }
 
 /// Step 3.
@@ -135,7 +143,7 @@ pub(super) fn sent_with_identity(folders: &Folders, identity: &str) -> Option<St
 /// # Errors
 /// [`Problem`] with the first one that cannot.
 pub(super) fn probe(folders: &Folders) -> Result<(), Problem> {
-    let _turn = turn(folders)?;
+    let _turn = turn(folders, true)?;
     for folder in [&folders.outbox, &folders.inbox, &folders.sent()] {
         let probe = folder.join(".payoutd-probe.tmp");
         write_durably(&probe, b"")?;
@@ -144,19 +152,22 @@ pub(super) fn probe(folders: &Folders) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The right to work in the outbox, until it is dropped or the process dies. Makes the archive's
-/// folders; the outbox and the inbox are the operator's, so that a share that is not mounted is
-/// not taken for one that is empty.
-fn turn(folders: &Folders) -> Result<File, Problem> {
+/// The right to work in the outbox, until it is dropped or the process dies.
+///
+/// The folders are the operator's, and `sent/` is made only where nothing can have been sent: a
+/// share that is not mounted must not be taken for one that is empty.
+fn turn(folders: &Folders, may_make: bool) -> Result<File, Problem> {
     let sent = folders.sent();
-    fs::create_dir_all(&sent).map_err(|error| fault_at(&sent, &error))?;
-    let path = folders.archive.join(".lock");
     let lock = || -> io::Result<File> {
-        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        if may_make && !sent.try_exists()? {
+            fs::create_dir(&sent)?;
+        }
+        let file =
+            File::options().create(true).truncate(false).write(true).open(sent.join(".lock"))?;
         file.lock()?;
         Ok(file)
     };
-    lock().map_err(|error| fault_at(&path, &error))
+    lock().map_err(|error| fault_at(&sent, &error))
 }
 
 fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Problem> {

@@ -3,6 +3,7 @@ with every request and every answer held against the specification by Prism.
 
 usage: python paypal_through_prism.py"""
 
+import datetime
 import json
 from collections import Counter
 
@@ -98,6 +99,28 @@ def money_comes_back(stage, payoutd, who):
     claim_equal("nobody else changed",
                 {k: v["status"] for k, v in after.items() if k not in fates},
                 {k: v["status"] for k, v in payouts.items() if k not in fates})
+    claim_equal("no invariant is broken", payoutd.breaches(), [])
+
+
+def called_off(stage):
+    """What nobody took is called off after the days that were set, and not before."""
+    print("money that nobody takes")
+    payoutd = stage.payoutd("called-off", {"call_off_unclaimed_days": "3"})
+    email = "unregistered.for.days@example.com"
+    payoutd.take_in([Payee("u1", "Zoë", "USD", "10.00", "paypal", {"email": email})])
+    payoutd.request_all()
+    today = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    for days, status, fate in [(0, "processing", "UNCLAIMED"), (2, "processing", "UNCLAIMED"),
+                               (4, "failed", "RETURNED")]:
+        payoutd.set_clock(today + datetime.timedelta(days=days))
+        payoutd.job("submit-transfers")
+        for _ in range(2):
+            payoutd.job("reconcile-transfers")
+        claim_equal(f"after {days} days",
+                    (payoutd.payouts()["u1"]["status"], _on_books(stage, email)[0]["status"]),
+                    (status, fate))
+    claim_equal("it was called off once",
+                stage.front.count("POST", "/v1/payments/payouts-item/"), 1)
     claim_equal("no invariant is broken", payoutd.breaches(), [])
 
 
@@ -199,6 +222,7 @@ def check():
     with stage("paypal-through-prism", PAYOUTS, "paypal", credentials, direct) as here:
         payoutd, who = cycle(here)
         money_comes_back(here, payoutd, who)
+        called_off(here)
         trouble(here)
         test_values(here)
         claim_equal("Prism had nothing to object to in any request or answer",

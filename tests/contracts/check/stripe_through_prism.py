@@ -4,6 +4,7 @@ with every request and every answer held against the specification by Prism.
 usage: python stripe_through_prism.py"""
 
 import json
+import urllib.parse
 from collections import Counter
 
 from prism import ask, liar, prism
@@ -149,6 +150,18 @@ def too_little_money(stage):
     claim_equal("no invariant is broken", payoutd.breaches(), [])
 
 
+def parameters(stage):
+    """Prism does not notice form parameters that the specification does not have."""
+    operation = json.loads(SPECIFICATION.read_text())["paths"]["/v1/transfers"]["post"]
+    form = operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+    posts = [e.sent.decode() for e in stage.front.exchanges
+             if (e.method, e.path) == ("POST", "/v1/transfers")]
+    sent = {name.split("[")[0] for body in posts
+            for name, _ in urllib.parse.parse_qsl(body, strict_parsing=True)}
+    claim("every parameter that was sent is one of Stripe's",
+          sent and sent <= set(form["properties"]), sent - set(form["properties"]))
+
+
 def the_net_has_no_hole(stage):
     """Prism must object to what is wrong: a check that cannot fail checks nothing."""
     print("the net itself")
@@ -179,6 +192,7 @@ def check():
         too_little_money(here)
         claim_equal("Prism had nothing to object to in any request or answer",
                     here.front.violations(), [])
+        parameters(here)
         the_net_has_no_hole(here)
 
 
