@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Deserialize;
 
-use super::bank::{Folders, Silence, eastern, reports};
+use super::bank::{Folders, Silence, eastern, found};
 use super::{Found, Letter, Outgoing, OutgoingItem, Problem, Provider, Sent, Terms};
 use crate::domain::banking::{is_banking_day, next_banking_day};
 use crate::domain::{Destination, MethodKind, Money};
@@ -290,9 +290,7 @@ impl Provider for Wire {
 
     async fn look_up(&self, outgoing: &Outgoing) -> Found {
         match self.folders.whereabouts(outgoing, Self::name(outgoing)).await {
-            Ok(whereabouts) => {
-                Found::Items(reports(outgoing, whereabouts, |_| Silence::ProvesNothing))
-            }
+            Ok(whereabouts) => found(outgoing, whereabouts, |_| Silence::ProvesNothing),
             Err(problem) => Found::Unclear(problem),
         }
     }

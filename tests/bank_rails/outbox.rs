@@ -116,6 +116,7 @@ async fn an_outbox_that_is_gone_is_no_proof_that_the_bank_took_the_file() {
     let (desk, payment) = (ach(|_| {}), payment());
     desk.send(&payment).await;
     fs::remove_dir_all(desk.path("outbox")).expect("it is gone");
+    assert!(matches!(desk.send(&again(&payment)).await, Sent::Unknown(_)));
     assert!(matches!(desk.rail.look_up(&later(&payment, 30)).await, Found::Unclear(_)));
 }
 
@@ -136,4 +137,12 @@ async fn a_rail_with_its_folders_is_ready_and_leaves_nothing_behind_by_saying_so
     desk.rail.ping().await.expect("ready");
     assert_eq!(desk.files("outbox"), [] as [&str; 0]);
     assert_eq!(desk.files("inbox"), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_never_placed_is_not_found_and_never_said_to_have_failed() {
+    let (desk, payment) = (ach(|_| {}), payment());
+    assert!(matches!(desk.rail.look_up(&payment).await, Found::Nothing(_)));
+    fs::write(desk.path("outbox").join(HIDDEN), "half").expect("it is left behind");
+    assert!(matches!(desk.rail.look_up(&again(&payment)).await, Found::Nothing(_)));
 }

@@ -163,8 +163,6 @@ async fn silence_settles_an_ach_payment_only_once_its_file_was_taken_and_the_day
     let desk = ach(|_| {});
     let payments = ach_payments();
     assert!(matches!(desk.send(&payments).await, Sent::Accepted { .. }));
-    let status =
-        |reports: Vec<ItemReport>| (reports[0].standing, reports[0].provider_status.clone());
     desk.pick_up();
     // Effective on Tuesday the 24th; Thursday is Thanksgiving, so two banking days later is Friday.
     for (days, standing) in [(0, Open), (3, Open), (4, Settled), (30, Settled)] {

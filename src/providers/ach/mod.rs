@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Deserialize;
 
-use super::bank::{Folders, Silence, Whereabouts, eastern, reports};
+use super::bank::{Folders, Silence, Whereabouts, eastern, found};
 use super::{Found, Letter, Outgoing, OutgoingItem, Problem, Provider, Sent, Terms};
 use crate::domain::MethodKind;
 use crate::domain::banking::{add_banking_days, is_banking_day, next_banking_day};
@@ -176,7 +176,7 @@ impl Provider for Ach {
                     }
                     _ => Silence::ProvesNothing,
                 };
-                Found::Items(reports(outgoing, whereabouts, silence))
+                found(outgoing, whereabouts, silence)
             }
             (Err(problem), _) | (_, Err(problem)) => Found::Unclear(problem),
         }

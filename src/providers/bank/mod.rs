@@ -19,7 +19,7 @@ use chrono_tz::America::New_York;
 use super::{Letter, Outgoing, Problem, Sent};
 use outbox::Parcel;
 pub(super) use outbox::Whereabouts;
-pub(super) use standing::{Silence, reports};
+pub(super) use standing::{Silence, found};
 
 /// Where a rail's files lie.
 #[derive(Debug, Clone)]

@@ -96,8 +96,12 @@ fn finish(folders: &Folders, hidden: &Path, parcel: &Parcel) -> Sent {
     match fs::read(hidden) {
         Ok(bytes) if bytes == parcel.body.as_bytes() => {}
         Ok(_) => return Sent::Unknown(other_bytes(hidden)),
+        // No hidden file in an outbox that is not there proves nothing.
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Sent::Accepted { provider_batch_id: None };
+            return match fs::read_dir(&folders.outbox) {
+                Ok(_) => Sent::Accepted { provider_batch_id: None },
+                Err(error) => Sent::Unknown(fault_at(&folders.outbox, &error)),
+            };
         }
         Err(error) => return Sent::Unknown(fault_at(hidden, &error)),
     }
@@ -140,12 +144,9 @@ pub(super) fn whereabouts(
 ) -> Result<Whereabouts, Problem> {
     let copy = folders.sent().join(name);
     let hidden = folders.outbox.join(format!(".{name}.tmp"));
-    if !exists(&copy)? {
-        return Ok(Whereabouts::NotPlaced);
-    }
     // An outbox that is not there (a share that is not mounted) must not look like an empty one.
     fs::read_dir(&folders.outbox).map_err(|error| fault_at(&folders.outbox, &error))?;
-    if exists(&hidden)? {
+    if !exists(&copy)? || exists(&hidden)? {
         return Ok(Whereabouts::NotPlaced);
     }
     if exists(&folders.outbox.join(name))? {

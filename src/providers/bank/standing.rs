@@ -3,7 +3,7 @@
 
 use super::{Whereabouts, reasons};
 use crate::domain::{Money, Notice, NoticeWord};
-use crate::providers::{ItemReport, Outgoing, OutgoingItem, Problem, Standing};
+use crate::providers::{Found, ItemReport, Outgoing, OutgoingItem, Problem, Standing};
 
 /// What it means that a bank has said nothing about a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,13 +16,20 @@ pub(crate) enum Silence {
     MeansSettled,
 }
 
-/// What is known of each of a submission's items.
-pub(crate) fn reports(
+/// What is known of a submission's items: by its file, by what was heard of each of them, and by
+/// what it means that nothing was.
+pub(crate) fn found(
     outgoing: &Outgoing,
     whereabouts: Whereabouts,
     silence: impl Fn(&OutgoingItem) -> Silence,
-) -> Vec<ItemReport> {
-    outgoing.items.iter().map(|item| report(item, whereabouts, silence(item))).collect()
+) -> Found {
+    let nothing_heard = outgoing.items.iter().all(|item| item.heard.is_empty());
+    if whereabouts == Whereabouts::NotPlaced && nothing_heard {
+        let words = "its file was never placed, or the archive was cleared of it";
+        return Found::Nothing(Problem::new("not_placed", words));
+    }
+    let report = |item| report(item, whereabouts, silence(item));
+    Found::Items(outgoing.items.iter().map(report).collect())
 }
 
 fn report(item: &OutgoingItem, whereabouts: Whereabouts, silence: Silence) -> ItemReport {
