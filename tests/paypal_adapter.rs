@@ -25,7 +25,8 @@ fn settings(base_url: &str, change: Value) -> PaypalSettings {
         "base_url": base_url, "client_id": "id", "client_secret": "secret",
         "batch_size": 500, "timeout_ms": 30_000, "page_size": 1_000,
         "note": "Your commission", "email_subject": "You have been paid",
-        "posts_per_minute": 10_000, "call_off_unclaimed_days": 0,
+        "posts_per_minute": 10_000, "call_off_unclaimed_days": 0, "webhook_ids": "",
+        "webhook_verify": "certificate", "webhook_cert_hosts": "", "webhook_ca_file": "",
     });
     for (key, value) in change.as_object().expect("settings") {
         settings[key] = value.clone();
@@ -335,7 +336,7 @@ async fn each_payee_stands_for_itself() {
     let mut outgoing = outgoing(&receivers);
     accepted(&paypal, &mut outgoing).await;
     let found = reports(&paypal, &outgoing).await;
-    assert_eq!(standings(&found), [Standing::Open, Standing::Rejected, Standing::Settled]);
+    assert_eq!(standings(&found), [Standing::Unclaimed, Standing::Rejected, Standing::Settled]);
     let codes: Vec<_> = found
         .iter()
         .map(|report| report.problem.as_ref().map(|problem| problem.code.as_str()))
@@ -360,7 +361,7 @@ async fn an_unclaimed_fault_meets_the_one_payee_it_names() {
     let mut outgoing = outgoing(&["a@example.com", "b@example.com"]);
     accepted(&paypal, &mut outgoing).await;
     let found = reports(&paypal, &outgoing).await;
-    assert_eq!(standings(&found), [Standing::Settled, Standing::Open]);
+    assert_eq!(standings(&found), [Standing::Settled, Standing::Unclaimed]);
 }
 
 #[tokio::test]
@@ -390,6 +391,126 @@ async fn every_page_is_read_and_every_item_reported_once() {
         let reported: Vec<_> = found.iter().map(|report| &report.reference).collect();
         assert_eq!(reported, references(&outgoing), "{items}");
     }
+}
+
+/// A page of a batch, as PayPal would show it.
+fn page(status: &str, total: [usize; 2], items: &[(&Outgoing, usize, &str)]) -> String {
+    let item = |(outgoing, index, status): &(&Outgoing, usize, &str)| {
+        let item = &outgoing.items[*index];
+        let amount = json!({"value": item.amount.to_string(), "currency": "USD"});
+        json!({
+            "payout_item_id": format!("P{index}"), "transaction_status": status,
+            "payout_item": {"sender_item_id": item.reference.as_str(), "amount": amount,
+                            "receiver": item.destination.get("email")},
+        })
+    };
+    let items: Vec<Value> = items.iter().map(item).collect();
+    let [total_pages, total_items] = total;
+    let page = json!({
+        "batch_header": {"batch_status": status}, "items": items,
+        "total_pages": total_pages, "total_items": total_items,
+    });
+    format!("HTTP/1.1 200 OK\r\n\r\n{page}")
+}
+
+#[tokio::test]
+async fn a_list_that_changes_between_its_pages_loses_no_item_for_good_and_rejects_none() {
+    let mut outgoing = outgoing(&["a@example.com", "b@example.com", "c@example.com"]);
+    outgoing.provider_batch_id = Some("B1".into());
+    // The second item is pushed onto the second page again, and the third off it.
+    let pages = |status| {
+        let first = [(&outgoing, 0, "SUCCESS"), (&outgoing, 1, "PENDING")];
+        [
+            TOKEN.to_owned(),
+            page(status, [2, 3], &first),
+            page(status, [2, 3], &[(&outgoing, 1, "SUCCESS")]),
+        ]
+    };
+    let server = Scripted::answering(&pages("PROCESSING")).await;
+    let found = reports(&rail_with(&server.url, json!({"page_size": 2})), &outgoing).await;
+    // The third is not told of, and so stays open.
+    assert_eq!(standings(&found), [Standing::Settled, Standing::Settled]);
+
+    let server = Scripted::answering(&pages("DENIED")).await;
+    let found = rail_with(&server.url, json!({"page_size": 2})).look_up(&outgoing).await;
+    let Found::Unclear(problem) = found else { panic!("{found:?}") };
+    assert_eq!(problem.code, "list_not_whole");
+
+    let short = [TOKEN.to_owned(), page("DENIED", [3, 1], &[(&outgoing, 0, "FAILED")])];
+    let cut = [&short[..], &[page("DENIED", [3, 1], &[])]].concat();
+    let server = Scripted::answering(&cut).await;
+    let found = rail(&server.url).look_up(&outgoing).await;
+    assert!(matches!(found, Found::Unclear(_)), "a page is missing: {found:?}");
+}
+
+#[tokio::test]
+async fn what_nobody_claimed_is_called_off_once_and_a_look_up_says_what_came_of_it() {
+    let at = Loopback::open().await;
+    let paypal = rail(&at.url);
+    let cancel = "POST /v1/payments/payouts-item/*";
+    for fault in [None, Some("lost_response")] {
+        let mut outgoing = outgoing(&["unregistered@example.com"]);
+        accepted(&paypal, &mut outgoing).await;
+        let nameless = paypal.call_off(&outgoing.items[0]).await.expect_err("no id yet");
+        assert_eq!(nameless.code, "no_provider_id");
+        let found = reports(&paypal, &outgoing).await;
+        assert_eq!(standings(&found), [Standing::Unclaimed]);
+        outgoing.items[0].provider_id.clone_from(&found[0].provider_id);
+        if let Some(fault) = fault {
+            arm(&at, cancel, fault, json!({})).await;
+        }
+        let called_off = paypal.call_off(&outgoing.items[0]).await;
+        assert_eq!(called_off.is_ok(), fault.is_none(), "{called_off:?}");
+        let found = reports(&paypal, &outgoing).await;
+        assert_eq!(standings(&found), [Standing::Rejected]);
+        assert_eq!(found[0].provider_status, "RETURNED");
+        let again = paypal.call_off(&outgoing.items[0]).await.expect_err("it is back");
+        assert_eq!(again.code, "ITEM_INCORRECT_STATUS");
+    }
+}
+
+#[tokio::test]
+async fn a_call_off_that_may_pass_is_not_made_twice() {
+    let answers = [TOKEN, "HTTP/1.1 503 No\r\nretry-after: 0\r\n\r\n"];
+    let server = Scripted::answering(&answers).await;
+    let mut outgoing = outgoing(&["a@example.com"]);
+    outgoing.items[0].provider_id = Some("A/B".into());
+    rail(&server.url).call_off(&outgoing.items[0]).await.expect_err("it is not clear");
+    let heard = server.heard().await;
+    assert_eq!(scripted::lines(&heard)[1], "POST /v1/payments/payouts-item/A%2FB/cancel HTTP/1.1");
+}
+
+#[test]
+fn what_nobody_claims_is_called_off_after_the_days_that_are_set_or_never() {
+    let after = |days: u32| {
+        rail_with("http://127.0.0.1:1", json!({"call_off_unclaimed_days": days})).terms()
+    };
+    assert_eq!(after(0).call_off_after, None);
+    assert_eq!(after(12).call_off_after, Some(TimeDelta::days(12)));
+}
+
+#[tokio::test]
+async fn posts_keep_to_the_pace_of_a_minute_whoever_makes_them() {
+    let at = Loopback::open().await;
+    // One in 100 ms.
+    let paypal = rail_with(&at.url, json!({"posts_per_minute": 600}));
+    paypal.ping().await.expect("a token");
+    let start = std::time::Instant::now();
+    let batches = [(); 4].map(|()| outgoing(&["a@example.com"]));
+    let sends = batches.iter().map(|outgoing| send(&paypal, outgoing));
+    let sent = futures::future::join_all(sends).await;
+    assert!(sent.iter().all(|sent| matches!(sent, Sent::Accepted { .. })), "{sent:?}");
+    assert!(start.elapsed().as_millis() >= 300, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_throttle_until_an_instant_is_a_wait_from_the_answers_own_date() {
+    let answer = "HTTP/1.1 429 Slow\r\ndate: Sun, 22 Nov 2026 20:00:00 GMT\r\n\
+                  retry-after: Sun, 22 Nov 2026 20:00:42 GMT\r\n\r\n";
+    let server = Scripted::answering(&[TOKEN, answer]).await;
+    let sent = send(&rail(&server.url), &outgoing(&["a@example.com"])).await;
+    let Sent::Throttled { retry_after, .. } = sent else { panic!("{sent:?}") };
+    assert_eq!(retry_after, Some(TimeDelta::seconds(42)));
 }
 
 #[tokio::test]
@@ -424,7 +545,7 @@ async fn the_last_open_items_are_looked_up_one_by_one() {
     let found = reports(&paypal, &outgoing).await;
     for (item, report) in outgoing.items.iter_mut().zip(&found) {
         item.provider_id.clone_from(&report.provider_id);
-        item.open = report.standing == Standing::Open;
+        item.open = report.standing != Standing::Settled;
     }
     // The batch itself is not asked: it could not answer.
     arm(&at, "GET /v1/payments/payouts/*", "error_before", json!({"times": 99})).await;
@@ -432,7 +553,7 @@ async fn the_last_open_items_are_looked_up_one_by_one() {
     assert_eq!(found.len(), 1);
     assert_eq!(
         (&found[0].reference, found[0].standing),
-        (&outgoing.items[1].reference, Standing::Open)
+        (&outgoing.items[1].reference, Standing::Unclaimed)
     );
 
     // An item that PayPal does not know by that id is found in its batch.

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use payoutd::clock::Clock;
 use payoutd::domain::{Currency, Destination, Direction, MethodKind, Money};
 use payoutd::providers::{
-    Found, Funds, ItemReport, Outgoing, OutgoingItem, Provider, Sent, Standing, Stripe,
+    Found, Funds, ItemReport, Outgoing, OutgoingItem, Problem, Provider, Sent, Standing, Stripe,
     StripeSettings, Vetted,
 };
 use scripted::{Scripted, lines};
@@ -161,7 +161,8 @@ fn the_same_submission_is_the_same_bytes_and_they_are_what_stripe_specifies() {
                     &metadata%5Bpayout_id%5D=po_01JMAGWPW0000000000000000A\
                     &metadata%5Breference%5D=K2M4P6R8T0V2X4Z&transfer_group=K2M4P6R8T0V2X4Z";
     assert_eq!(form, expected);
-    let later = Outgoing { attempt: 2, now: Utc::now() + TimeDelta::days(3), ..outgoing };
+    let now = outgoing.now + TimeDelta::days(3);
+    let later = Outgoing { attempt: 2, now, ..outgoing };
     assert_eq!(stripe.render(&later), form);
     let body = decoded(&form);
     assert_valid("request.PostTransfers", &body);
@@ -198,15 +199,16 @@ async fn an_amount_that_stripe_cannot_send_is_refused_and_nobody_is_called() {
 
 #[tokio::test]
 async fn a_transfer_carries_the_key_the_version_and_an_idempotency_key_of_its_attempt() {
-    let server = Scripted::answering(&[ok(&active()), ok(&transfer(json!({})))]).await;
+    let answers = [ok(&list(&[], false)), ok(&active()), ok(&transfer(json!({})))];
+    let server = Scripted::answering(&answers).await;
     let (stripe, outgoing) = (rail(&server.url), Outgoing { attempt: 3, ..outgoing() });
     let body = stripe.render(&outgoing);
     let sent = stripe.send(&outgoing, &body).await;
     assert_eq!(sent, Sent::Accepted { provider_batch_id: Some("tr_1".into()) });
     let heard = server.heard().await;
     let gate = format!("GET /v1/accounts/{ACCOUNT} HTTP/1.1");
-    assert_eq!(lines(&heard), [gate.as_str(), "POST /v1/transfers HTTP/1.1"]);
-    let post = heard[1].to_ascii_lowercase();
+    assert_eq!(lines(&heard)[1..], [gate.as_str(), "POST /v1/transfers HTTP/1.1"]);
+    let post = heard[2].to_ascii_lowercase();
     for header in [
         "authorization: bearer sk_test_hunter2",
         "stripe-version: 2023-08-16",
@@ -215,7 +217,24 @@ async fn a_transfer_carries_the_key_the_version_and_an_idempotency_key_of_its_at
     ] {
         assert!(post.contains(&format!("\r\n{header}\r\n")), "{header} is not in {post}");
     }
-    assert!(heard[1].ends_with(&format!("\r\n\r\n{body}")));
+    assert!(heard[2].ends_with(&format!("\r\n\r\n{body}")));
+}
+
+#[tokio::test]
+async fn a_new_key_is_used_only_once_no_transfer_of_an_earlier_one_is_found() {
+    let second = Outgoing { attempt: 2, ..outgoing() };
+    for (answer, expected) in [
+        (
+            ok(&list(&[transfer(json!({}))], false)),
+            Sent::Accepted { provider_batch_id: Some("tr_1".into()) },
+        ),
+        ("HTTP/1.1 404 No\r\n\r\n".to_owned(), Sent::NotSent(Problem::new("http_404", ""))),
+    ] {
+        let server = Scripted::answering(&[answer]).await;
+        let sent = rail(&server.url).send(&second, "amount=1").await;
+        assert_eq!(std::mem::discriminant(&sent), std::mem::discriminant(&expected), "{sent:?}");
+        assert_eq!(server.heard().await.len(), 1, "nothing is posted");
+    }
 }
 
 #[tokio::test]

@@ -123,6 +123,9 @@ CREATE INDEX breaks_open ON breaks (org_id, break_id) WHERE closed_at IS NULL;
 CREATE INDEX transfers_unheard
     ON transfers (org_id, submission_id) WHERE provider_status IS NULL
         AND state IN ('sending', 'unknown', 'accepted');
+-- What settled in the time of a statement.
+CREATE INDEX transfers_settled
+    ON transfers (org_id, settled_at, transfer_id) WHERE state = 'settled';
 -- A transfer by the provider's own id, for webhooks that know no other.
 CREATE INDEX transfers_provider_id ON transfers (org_id, provider_id) WHERE provider_id IS NOT NULL;
 -- Files of a rail name references and no org.

@@ -12,7 +12,7 @@ use crate::config::{Config, user_name, without_password};
 use crate::domain::{Actor, OrgId};
 use crate::engine::{Engine, EngineSettings, Work};
 use crate::jobs::{Catalog, Runner, RunnerSettings};
-use crate::providers::{Paypal, Provider, Stripe};
+use crate::providers::{Ach, Paypal, Provider, Stripe, Wire};
 use crate::store::Store;
 
 /// Everything a command works with.
@@ -101,6 +101,14 @@ pub fn rails(config: &Config) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
     if stripe.is_configured() {
         let stripe = Stripe::new(stripe.clone()).context("[providers.stripe] cannot be used")?;
         rails.push(Arc::new(stripe));
+    }
+    let ach = &config.providers.ach;
+    if ach.is_configured() {
+        rails.push(Arc::new(Ach::new(ach.clone()).context("[providers.ach] cannot be used")?));
+    }
+    let wire = &config.providers.wire;
+    if wire.is_configured() {
+        rails.push(Arc::new(Wire::new(wire.clone()).context("[providers.wire] cannot be used")?));
     }
     Ok(rails)
 }

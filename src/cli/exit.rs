@@ -50,7 +50,8 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(Exit::Usage);
     }
     if let Some(error) = cause.downcast_ref::<EngineError>() {
-        if matches!(error, EngineError::NoPayout { .. } | EngineError::NoWallet { .. }) {
+        use EngineError::{NoAlert, NoBreak, NoPayout, NoWallet};
+        if matches!(error, NoAlert { .. } | NoBreak { .. } | NoPayout { .. } | NoWallet { .. }) {
             return Some(Exit::Usage);
         }
         return error.is_refusal().then_some(Exit::Refused);

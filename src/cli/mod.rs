@@ -1,6 +1,7 @@
 //! The operator's command line. Raw arguments in, one function per verb, documented exit codes.
 
 mod affiliate;
+mod alert;
 mod app;
 mod check;
 mod commission;
@@ -11,6 +12,7 @@ mod import;
 mod job;
 mod output;
 mod payout;
+mod reconcile;
 mod sandbox;
 mod serve;
 mod settings;
@@ -98,6 +100,12 @@ enum Command {
     /// Payouts: list, show, retry, cancel
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
+    /// Providers' statements, and what they and our books disagree about
+    #[command(subcommand)]
+    Reconcile(reconcile::ReconcileCommand),
+    /// What a person has to look at
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
     /// Affiliates: why was one paid, or not
     #[command(subcommand)]
     Affiliate(affiliate::AffiliateCommand),
@@ -147,6 +155,8 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Import { path, org } => import::run(&config, output, &path, &org).await,
         Command::Job(command) => job::run(&config, output, command).await,
         Command::Payout(command) => payout::run(&config, output, command).await,
+        Command::Reconcile(command) => reconcile::run(&config, output, command).await,
+        Command::Alert(command) => alert::run(&config, output, command).await,
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
         Command::Commission(command) => commission::run(&config, output, command).await,
         Command::Summary { org } => summary::run(&config, output, org.as_deref()).await,

@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use crate::providers::{PaypalSettings, StripeSettings};
+pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
 use crate::telemetry::{LogFormat, LogLevel};
 
 pub use layers::Origin;
@@ -112,6 +112,8 @@ impl HttpSettings {
 pub struct ProvidersSettings {
     pub paypal: PaypalSettings,
     pub stripe: StripeSettings,
+    pub ach: AchSettings,
+    pub wire: WireSettings,
 }
 
 /// Why there is no configuration. Each one is the operator's to mend: exit code 2.

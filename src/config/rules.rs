@@ -48,12 +48,35 @@ const RULES: &[(&str, Rule)] = &[
     ("providers.paypal.posts_per_minute", Between(1, 10_000)),
     // PayPal itself gives the money back after 30 days.
     ("providers.paypal.call_off_unclaimed_days", Between(0, 29)),
+    ("providers.paypal.webhook_verify", OneOf(&["certificate", "postback"])),
     ("providers.stripe.base_url", StartsWith(&["https://", "http://"])),
     ("providers.stripe.timeout_ms", Between(100, 600_000)),
     // Stripe may forget a key after 24 hours, and what it forgot it pays again.
     ("providers.stripe.key_life_hours", Between(1, 23)),
     ("providers.stripe.webhook_tolerance_s", Between(1, 86_400)),
     ("providers.stripe.calls_per_second", Between(1, 1000)),
+    // Four digits of a trace number count the entries of a file.
+    ("providers.ach.batch_size", Between(1, 9_000)),
+    ("providers.ach.immediate_destination", UpTo(10)),
+    ("providers.ach.immediate_destination_name", UpTo(23)),
+    ("providers.ach.immediate_origin", UpTo(10)),
+    ("providers.ach.immediate_origin_name", UpTo(23)),
+    ("providers.ach.company_name", UpTo(16)),
+    ("providers.ach.company_id", UpTo(10)),
+    ("providers.ach.odfi", UpTo(8)),
+    ("providers.ach.entry_description", UpTo(10)),
+    ("providers.ach.same_day_margin_min", Between(0, 600)),
+    ("providers.ach.offset_routing", UpTo(9)),
+    ("providers.ach.offset_account", UpTo(17)),
+    ("providers.ach.offset_account_type", OneOf(&["checking", "savings"])),
+    ("providers.ach.settle_after_banking_days", Between(0, 60)),
+    ("providers.wire.batch_size", Between(1, 10_000)),
+    ("providers.wire.debtor_name", UpTo(140)),
+    ("providers.wire.debtor_account", UpTo(34)),
+    ("providers.wire.debtor_routing", UpTo(9)),
+    ("providers.wire.debtor_country", UpTo(2)),
+    ("providers.wire.address", OneOf(&["structured", "hybrid"])),
+    ("providers.wire.remittance", UpTo(140)),
 ];
 
 /// `value` in the type of `default`, where it fits that and the key's rule. Text is read as a

@@ -4,6 +4,7 @@
 //! another room, so every rule about money can be read and tested on its own.
 
 pub mod banking;
+mod breaks;
 mod commission;
 mod gate;
 mod ids;
@@ -17,6 +18,7 @@ mod transfer;
 mod wallet;
 mod words;
 
+pub use breaks::BreakKind;
 pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{

@@ -62,6 +62,17 @@ impl Engine {
         tally: &mut Tally,
     ) -> Result<(), EngineError> {
         if !self.store.letter_known(&letter.hash).await? {
+            for statement in &letter.statements {
+                let kind = provider.kind();
+                let compared =
+                    self.reconcile_statement(work, kind, statement, &letter.name).await?;
+                if compared.found > 0 {
+                    tally.note(format!(
+                        "{}: {} breaks between it and our books, see `payoutd reconcile breaks`",
+                        letter.name, compared.found
+                    ));
+                }
+            }
             let kept = self.retrying(|| self.keep_letter(work, provider, letter)).await?;
             if kept {
                 info!(event = "letter.read", provider = %provider.kind(), name = letter.name,

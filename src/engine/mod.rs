@@ -7,6 +7,7 @@ mod accrue;
 mod alert;
 mod asking;
 mod audit;
+mod breaks;
 mod cancel;
 mod enrol;
 mod explain;
@@ -22,6 +23,7 @@ mod request;
 mod review;
 mod sending;
 mod sorted;
+mod statement;
 mod submission;
 mod submit;
 mod tally;
@@ -36,13 +38,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::{
-    Actor, AlertId, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError,
+    Actor, AlertId, BreakId, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError,
 };
 use crate::providers::{Problem, Provider};
 use crate::store::{RunLease, Store, StoreError, Tx};
 
 pub use accrue::Verdict;
 pub use audit::{AuditLine, INVARIANTS};
+pub use breaks::{Against, Compared};
 pub use explain::{Explanation, WalletExplanation};
 pub use prune::Keep;
 pub use reconcile::Reach;
@@ -113,6 +116,8 @@ pub enum EngineError {
     NoWallet { affiliate_id: String, currency: String },
     #[error("alert {alert_id} is not open in this org: run `payoutd alert list`")]
     NoAlert { alert_id: AlertId },
+    #[error("break {break_id} is not open in this org: run `payoutd reconcile breaks`")]
+    NoBreak { break_id: BreakId },
     #[error("payout {payout_id} does not exist in this org")]
     NoPayout { payout_id: PayoutId },
     #[error("payout {payout_id} is {status}, so it cannot be {verb}{hint}")]
@@ -153,6 +158,7 @@ impl EngineError {
             Self::LeaseLost { .. } => "lease_lost",
             Self::NoWallet { .. } => "no_wallet",
             Self::NoAlert { .. } => "no_alert",
+            Self::NoBreak { .. } => "no_break",
             Self::NoPayout { .. } => "no_payout",
             Self::WrongStatus { .. } => "wrong_status",
             Self::AlreadyRetried { .. } => "already_retried",
@@ -169,6 +175,7 @@ impl EngineError {
             self,
             Self::NoWallet { .. }
                 | Self::NoAlert { .. }
+                | Self::NoBreak { .. }
                 | Self::NoPayout { .. }
                 | Self::WrongStatus { .. }
                 | Self::AlreadyRetried { .. }

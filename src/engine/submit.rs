@@ -140,7 +140,7 @@ impl Engine {
                     Step::Again => {}
                     Step::Send(next) => {
                         rails.spend(lane, next.amount_minor());
-                        planned.push(next);
+                        planned.push(*next);
                     }
                     Step::Short(wants) => {
                         rails.run_dry(lane, wants);
@@ -178,7 +178,7 @@ impl Engine {
     async fn send_planned(
         &self,
         work: &Work,
-        planned: Vec<Box<Planned>>,
+        planned: Vec<Planned>,
         rails: &mut Rails,
         tally: &mut Tally,
     ) -> Result<bool, EngineError> {

@@ -19,6 +19,11 @@ pub fn swift(text: &str) -> String {
     spelled.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Whether a text says nothing: it has neither letters nor digits.
+pub fn is_blank(text: &str) -> bool {
+    !text.bytes().any(|b| b.is_ascii_alphanumeric())
+}
+
 /// The first `most` characters of an ASCII text, without a space at the end.
 pub fn cut(text: &str, most: usize) -> &str {
     text.get(..most).unwrap_or(text).trim_end()

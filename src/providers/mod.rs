@@ -3,12 +3,15 @@
 //! A provider is stateless towards payoutd: it is handed a submission, talks to its rail and
 //! says what it heard. It decides nothing about money; the engine keeps and applies.
 
+mod ach;
+mod bank;
 mod http;
 mod pace;
 mod paypal;
 mod retry;
 mod signature;
 mod stripe;
+mod wire;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,8 +21,10 @@ use crate::domain::{
     Currency, Destination, MethodKind, Money, Notice, OrgId, PayoutId, Reference, Statement,
 };
 
-pub use paypal::{Paypal, PaypalSettings};
+pub use ach::{Ach, AchSettings};
+pub use paypal::{Paypal, PaypalSettings, WebhookVerify};
 pub use stripe::{Stripe, StripeSettings};
+pub use wire::{Wire, WireSettings};
 
 /// The transfers that leave in one call or one file, as they were fixed when they were planned.
 #[derive(Debug, Clone)]

@@ -7,10 +7,10 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Type};
 
 use crate::domain::{
-    AffiliateId, AffiliateStatus, AlertId, BreakId, Bucket, CommissionId, CommissionStatus,
-    Currency, EntryKind, Gate, MethodId, MethodKind, MethodStatus, NoticeId, NoticeWord, OrgId,
-    PayoutId, PayoutOrigin, PayoutStatus, ProgramId, ProgramStatus, Reference, RunId, SubmissionId,
-    SubmissionState, TransferId, TransferState, WalletStatus,
+    AffiliateId, AffiliateStatus, AlertId, BreakId, BreakKind, Bucket, CommissionId,
+    CommissionStatus, Currency, EntryKind, Gate, MethodId, MethodKind, MethodStatus, NoticeId,
+    NoticeWord, OrgId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId, ProgramStatus, Reference,
+    RunId, SubmissionId, SubmissionState, TransferId, TransferState, WalletStatus,
 };
 
 use super::dialect::Value;
@@ -55,6 +55,6 @@ trait Word {
 }
 
 word_columns! {
-    AffiliateStatus, Bucket, CommissionStatus, EntryKind, Gate, MethodKind, MethodStatus,
+    AffiliateStatus, BreakKind, Bucket, CommissionStatus, EntryKind, Gate, MethodKind, MethodStatus,
     NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus, SubmissionState, TransferState, WalletStatus,
 }

@@ -2,6 +2,7 @@
 //! databases; what differs between them is in `dialect/`.
 
 mod alerts;
+mod breaks;
 mod candidates;
 mod circuits;
 mod columns;
@@ -24,6 +25,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 pub use alerts::{AlertRow, NewAlert};
+pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
 pub use candidates::{Queue, QueuedPayout};
 pub use circuits::CircuitRow;
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};

@@ -8,9 +8,12 @@ mod harness;
 #[expect(dead_code, reason = "shared with the tests of the rail, which use all of it")]
 #[path = "../loopback/mod.rs"]
 mod loopback;
+#[path = "../loopback/spoil.rs"]
+mod spoil;
 
 mod accrual;
 mod audit;
+mod breaks;
 mod crash;
 mod guards;
 mod rails;

@@ -35,7 +35,9 @@ pub(super) fn read(text: &str, by_identity: ByIdentity) -> Option<News> {
     for (index, words) in lines().enumerate() {
         let said = match words.first().map(|word| word.to_ascii_uppercase()).as_deref() {
             Some("ENTRY") => entry(&words).map(Some),
-            Some("STATUS") => status(&words, || submission(second("NAME"), second("FILE"), by_identity)),
+            Some("STATUS") => {
+                status(&words, || submission(second("NAME"), second("FILE"), by_identity))
+            }
             _ => Ok(None),
         };
         match said {

@@ -93,9 +93,7 @@ fn open(folders: &Folders, path: &Path) -> Result<Letter, Problem> {
     }
     let bytes = fs::read(path).map_err(problem)?;
     let hash = hex::encode(Sha256::digest(&bytes));
-    Ok(letters::read(name, hash, &bytes, &|identity| {
-        outbox::sent_with_identity(folders, identity)
-    }))
+    Ok(letters::read(name, hash, &bytes, &|identity| outbox::sent_with_identity(folders, identity)))
 }
 
 fn hash_of(path: &Path) -> io::Result<String> {

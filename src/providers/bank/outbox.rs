@@ -9,11 +9,14 @@
 //! So without `sent/NAME` nothing was ever shown to the bank, with `sent/NAME` and `.NAME.tmp`
 //! step 3 is to be done, and with `sent/NAME` alone it was done. A copy and no hard link: what a
 //! bank does to its file must not reach the archive. Nothing in `sent/` may be deleted while its
-//! submission is under way.
+//! submission is under way. The copy's time of modification is the last instant at which the bank
+//! certainly did not have the file: a bank that fetches late also settles late.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
+
+use chrono::{DateTime, Utc};
 
 use super::{Folders, fault, fault_at};
 use crate::formats::nacha;
@@ -26,70 +29,91 @@ pub(crate) enum Whereabouts {
     NotPlaced,
     /// It lies in the outbox.
     Waiting,
-    /// The bank has taken it.
-    PickedUp,
+    /// The bank has taken it, and not before this instant.
+    PickedUp { not_before: DateTime<Utc> },
+}
+
+/// A file to be placed.
+pub(super) struct Parcel {
+    pub(super) name: String,
+    pub(super) body: String,
+    pub(super) now: DateTime<Utc>,
+    /// Whether this is the first try of all, so that the bank cannot have seen the file before.
+    pub(super) is_first: bool,
 }
 
 /// Places a file, or finds that it was placed.
-pub(super) fn place(folders: &Folders, name: &str, body: &str) -> Sent {
-    match placing(folders, name, body) {
-        Ok(()) => Sent::Accepted { provider_batch_id: None },
-        Err(Failed::Before(problem)) => Sent::NotSent(problem),
-        Err(Failed::After(problem)) => Sent::Unknown(problem),
-    }
-}
-
-/// A problem by whether the bank may have seen the file.
-enum Failed {
-    Before(Problem),
-    After(Problem),
-}
-
-fn placing(folders: &Folders, name: &str, body: &str) -> Result<(), Failed> {
+pub(super) fn place(folders: &Folders, parcel: &Parcel) -> Sent {
+    let Parcel { name, body, is_first, .. } = parcel;
     let hidden = folders.outbox.join(format!(".{name}.tmp"));
     let sent = folders.sent().join(name);
+    let uncertain =
+        |problem| if *is_first { Sent::NotSent(problem) } else { Sent::Unknown(problem) };
     // A replica that lost its lease may still be at work here: one at a time.
-    let _turn = turn(folders).map_err(Failed::Before)?;
+    let _turn = match turn(folders, *is_first) {
+        Ok(turn) => turn,
+        Err(problem) => return uncertain(problem),
+    };
     match fs::read(&sent) {
-        Ok(bytes) if bytes == body.as_bytes() => {}
-        Ok(_) => {
-            let words = format!("{} was sent with other bytes", sent.display());
-            return Err(Failed::After(Problem::new("sent_otherwise", words)));
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            prepare(folders, &hidden, name, body).map_err(Failed::Before)?;
-            return show(folders, &hidden, name).map_err(Failed::After);
-        }
-        Err(error) => return Err(Failed::After(fault_at(&sent, &error))),
-    }
-    match fs::read(&hidden) {
-        Ok(bytes) if bytes == body.as_bytes() => {
-            show(folders, &hidden, name).map_err(Failed::After)
-        }
-        Ok(_) => {
-            let words = format!("{} holds other bytes than were sent", hidden.display());
-            Err(Failed::After(Problem::new("sent_otherwise", words)))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Failed::After(fault_at(&hidden, &error))),
+        Ok(bytes) if bytes == body.as_bytes() => finish(folders, &hidden, parcel),
+        Ok(_) => Sent::Unknown(other_bytes(&sent)),
+        Err(error) if error.kind() == ErrorKind::NotFound => begin(folders, &hidden, parcel),
+        Err(error) => uncertain(fault_at(&sent, &error)),
     }
 }
 
-/// Steps 1 and 2. What is left of an earlier try is written over.
-fn prepare(folders: &Folders, hidden: &Path, name: &str, body: &str) -> Result<(), Problem> {
-    let shown = folders.outbox.join(name);
-    if exists(&shown)? {
-        let words = format!("{} is there, and the archive knows nothing of it", shown.display());
-        return Err(Problem::new("unknown_file", words));
+/// All steps: the archive knows nothing of the file. What is left of an earlier try is written
+/// over.
+fn begin(folders: &Folders, hidden: &Path, parcel: &Parcel) -> Sent {
+    let shown = folders.outbox.join(&parcel.name);
+    match exists(&shown) {
+        Ok(false) => {}
+        Ok(true) => {
+            let words = format!("{} is there, and the archive has no copy", shown.display());
+            return Sent::Unknown(Problem::new("not_in_archive", words));
+        }
+        Err(problem) => return Sent::NotSent(problem),
     }
+    match prepare(folders, hidden, &parcel.name, &parcel.body) {
+        Ok(()) => finish(folders, hidden, parcel),
+        Err(problem) => Sent::NotSent(problem),
+    }
+}
+
+/// Step 1, and what step 2 can fail at without a trace.
+fn prepare(folders: &Folders, hidden: &Path, name: &str, body: &str) -> Result<(), Problem> {
     write_durably(hidden, body.as_bytes())?;
     // The hidden file has to be there for certain before the archive says that it was.
     sync_folder(&folders.outbox)?;
     let part = folders.sent().join(format!(".{name}.part"));
     write_durably(&part, body.as_bytes())?;
-    rename(&part, &folders.sent().join(name))?;
-    // From here on the file is on its way: if this fails, the next try finds it half done.
-    sync_folder(&folders.sent())
+    rename(&part, &folders.sent().join(name))
+}
+
+/// Step 3, unless it was done. From here on the next try has to send the same bytes, so whatever
+/// fails is unknown.
+fn finish(folders: &Folders, hidden: &Path, parcel: &Parcel) -> Sent {
+    match fs::read(hidden) {
+        Ok(bytes) if bytes == parcel.body.as_bytes() => {}
+        Ok(_) => return Sent::Unknown(other_bytes(hidden)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Sent::Accepted { provider_batch_id: None };
+        }
+        Err(error) => return Sent::Unknown(fault_at(hidden, &error)),
+    }
+    let copy = folders.sent().join(&parcel.name);
+    let shown = date(&copy, parcel.now)
+        .and_then(|()| sync_folder(&folders.sent()))
+        .and_then(|()| show(folders, hidden, &parcel.name));
+    match shown {
+        Ok(()) => Sent::Accepted { provider_batch_id: None },
+        Err(problem) => Sent::Unknown(problem),
+    }
+}
+
+fn other_bytes(path: &Path) -> Problem {
+    let words = format!("{} holds other bytes than are to be sent", path.display());
+    Problem::new("sent_otherwise", words)
 }
 
 /// Step 3.
@@ -98,22 +122,39 @@ fn show(folders: &Folders, hidden: &Path, name: &str) -> Result<(), Problem> {
     sync_folder(&folders.outbox)
 }
 
-/// Where the file of that name is.
+/// Notes in the archive that the bank does not have the file at this instant.
+fn date(copy: &Path, now: DateTime<Utc>) -> Result<(), Problem> {
+    let file = File::options().append(true).open(copy);
+    let dated = file.and_then(|file| file.set_modified(now.into()).and_then(|()| file.sync_all()));
+    dated.map_err(|error| fault_at(copy, &error))
+}
+
+/// Where the file of that name is at this instant.
 ///
 /// # Errors
 /// [`Problem`] if a folder cannot be looked into.
-pub(super) fn whereabouts(folders: &Folders, name: &str) -> Result<Whereabouts, Problem> {
+pub(super) fn whereabouts(
+    folders: &Folders,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<Whereabouts, Problem> {
+    let copy = folders.sent().join(name);
     let hidden = folders.outbox.join(format!(".{name}.tmp"));
-    if !exists(&folders.sent().join(name))? {
+    if !exists(&copy)? {
         return Ok(Whereabouts::NotPlaced);
     }
     // An outbox that is not there (a share that is not mounted) must not look like an empty one.
     fs::read_dir(&folders.outbox).map_err(|error| fault_at(&folders.outbox, &error))?;
-    match (exists(&hidden)?, exists(&folders.outbox.join(name))?) {
-        (true, _) => Ok(Whereabouts::NotPlaced),
-        (false, true) => Ok(Whereabouts::Waiting),
-        (false, false) => Ok(Whereabouts::PickedUp),
+    if exists(&hidden)? {
+        return Ok(Whereabouts::NotPlaced);
     }
+    if exists(&folders.outbox.join(name))? {
+        date(&copy, now)?;
+        return Ok(Whereabouts::Waiting);
+    }
+    let dated = fs::metadata(&copy).and_then(|copy| copy.modified());
+    let not_before = dated.map_err(|error| fault_at(&copy, &error))?.into();
+    Ok(Whereabouts::PickedUp { not_before })
 }
 
 /// The name of the file that was sent under a NACHA file identity, without its extension.
@@ -135,7 +176,7 @@ pub(super) fn sent_with_identity(folders: &Folders, identity: &str) -> Option<St
 /// # Errors
 /// [`Problem`] with the first one that cannot.
 pub(super) fn probe(folders: &Folders) -> Result<(), Problem> {
-    let _turn = turn(folders)?;
+    let _turn = turn(folders, true)?;
     for folder in [&folders.outbox, &folders.inbox, &folders.sent()] {
         let probe = folder.join(".payoutd-probe.tmp");
         write_durably(&probe, b"")?;
@@ -144,19 +185,22 @@ pub(super) fn probe(folders: &Folders) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The right to work in the outbox, until it is dropped or the process dies. Makes the archive's
-/// folders; the outbox and the inbox are the operator's, so that a share that is not mounted is
-/// not taken for one that is empty.
-fn turn(folders: &Folders) -> Result<File, Problem> {
+/// The right to work in the outbox, until it is dropped or the process dies.
+///
+/// The folders are the operator's, and `sent/` is made only where nothing can have been sent: a
+/// share that is not mounted must not be taken for one that is empty.
+fn turn(folders: &Folders, may_make: bool) -> Result<File, Problem> {
     let sent = folders.sent();
-    fs::create_dir_all(&sent).map_err(|error| fault_at(&sent, &error))?;
-    let path = folders.archive.join(".lock");
     let lock = || -> io::Result<File> {
-        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        if may_make && !sent.try_exists()? {
+            fs::create_dir(&sent)?;
+        }
+        let file =
+            File::options().create(true).truncate(false).write(true).open(sent.join(".lock"))?;
         file.lock()?;
         Ok(file)
     };
-    lock().map_err(|error| fault_at(&path, &error))
+    lock().map_err(|error| fault_at(&sent, &error))
 }
 
 fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), Problem> {

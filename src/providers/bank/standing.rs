@@ -31,7 +31,9 @@ fn report(item: &OutgoingItem, whereabouts: Whereabouts, silence: Silence) -> It
     let refused = last(NoticeWord::Refused);
     let mut report = match (returned_most(item), booked, refused) {
         // A bank sends back what it refused: that is one refusal, and nothing had been paid.
-        (Some(_), None, Some(refused)) if !item.settled => because(item, Standing::Rejected, refused),
+        (Some(_), None, Some(refused)) if !item.settled => {
+            because(item, Standing::Rejected, refused)
+        }
         (Some(returned), ..) if returns_all(item, returned) => {
             because(item, Standing::Returned, returned)
         }
@@ -105,7 +107,8 @@ fn of_booking(item: &OutgoingItem, booked: &Notice) -> ItemReport {
 
 /// The money went, and less of it came back: fees, or a mistake. A person has to look.
 fn in_part(item: &OutgoingItem, booked: Option<&Notice>, returned: &Notice) -> ItemReport {
-    let came = returned.amount.map_or_else(String::new, |money| format!("{money} {}", money.currency));
+    let came =
+        returned.amount.map_or_else(String::new, |money| format!("{money} {}", money.currency));
     let went = item.amount;
     let words = format!("{came} of {went} {} came back: {}", went.currency, problem(returned));
     ItemReport {
@@ -127,11 +130,10 @@ fn undecided(item: &OutgoingItem, whereabouts: Whereabouts, silence: Silence) ->
         return report;
     }
     match (whereabouts, silence) {
-        (Whereabouts::PickedUp, Silence::MeansSettled) => ItemReport {
-            amount: Some(item.amount),
-            ..blank(item, Standing::Settled, "no_return")
-        },
-        (Whereabouts::PickedUp, _) => {
+        (Whereabouts::PickedUp { .. }, Silence::MeansSettled) => {
+            ItemReport { amount: Some(item.amount), ..blank(item, Standing::Settled, "no_return") }
+        }
+        (Whereabouts::PickedUp { .. }, _) => {
             blank(item, Standing::Open, accepted.map_or("picked_up", |notice| notice.word.as_str()))
         }
         (Whereabouts::Waiting, _) => blank(item, Standing::Open, "not_picked_up"),

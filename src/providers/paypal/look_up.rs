@@ -1,15 +1,27 @@
 //! What became of a batch: all of its pages, or its last few open items one by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::call::Line;
-use super::wire::{BatchPage, ItemState, problem_of};
+use super::wire::{Amount, BatchPage, ItemState, problem_of, receiver};
+use crate::domain::Money;
 use crate::providers::{Found, ItemReport, Outgoing, OutgoingItem, Problem, Standing};
 
 /// Up to this many open items are asked for one by one: fewer bytes than a large batch's pages.
 const FEW: usize = 5;
 /// PayPal's own highest page number.
 const MAX_PAGES: usize = 1_000;
+
+/// Item errors that are about the receiver and stay until the payee names another, or mends their
+/// account. One that nobody registered was open for 30 days before its money came back.
+const OF_THE_RECEIVER: [&str; 6] = [
+    "RECEIVER_ACCOUNT_INVALID",
+    "RECEIVER_ACCOUNT_LOCKED",
+    "RECEIVER_COUNTRY_NOT_ALLOWED",
+    "RECEIVER_UNCONFIRMED",
+    "RECEIVER_UNREGISTERED",
+    "SELF_PAY_NOT_ALLOWED",
+];
 
 /// Why there is no answer to apply: an end of the look-up, in [`Found`]'s terms.
 type Ended<T> = Result<T, Found>;
@@ -29,7 +41,7 @@ pub(super) async fn look_up(line: &Line, page_size: usize, outgoing: &Outgoing) 
         }
     }
     match read_batch(line, batch_id, page_size).await {
-        Ok((states, dead)) => Found::Items(reports(outgoing, &states, dead)),
+        Ok(batch) => batch.told(outgoing),
         Err(end) => end,
     }
 }
@@ -51,8 +63,29 @@ async fn read_items(line: &Line, ids: &[&str]) -> Ended<Vec<ItemState>> {
     Ok(states)
 }
 
-/// All items of the batch, and whether the batch as a whole is dead.
-async fn read_batch(line: &Line, id: &str, page_size: usize) -> Ended<(Vec<ItemState>, bool)> {
+/// All pages of a batch.
+struct Batch {
+    states: Vec<ItemState>,
+    /// Denied or cancelled as a whole.
+    dead: bool,
+    /// As many items as PayPal says it has. A list that changes between two pages may show an
+    /// item twice and another never.
+    whole: bool,
+}
+
+impl Batch {
+    /// What a dead batch leaves out was not paid, so nothing may be missing of it; in a living one
+    /// what is missing stays open, and is asked about again.
+    fn told(&self, outgoing: &Outgoing) -> Found {
+        if self.dead && !self.whole {
+            let words = "PayPal denied the batch, and its list of items is not whole";
+            return Found::Unclear(Problem::new("list_not_whole", words));
+        }
+        Found::Items(reports(outgoing, &self.states, self.dead))
+    }
+}
+
+async fn read_batch(line: &Line, id: &str, page_size: usize) -> Ended<Batch> {
     let path = ["v1", "payments", "payouts", id];
     let mut states = Vec::new();
     for number in 1..=MAX_PAGES {
@@ -62,15 +95,27 @@ async fn read_batch(line: &Line, id: &str, page_size: usize) -> Ended<(Vec<ItemS
             ("total_required", "true".to_owned()),
         ];
         let page: BatchPage = read(line, &path, &query).await?;
-        let last = page.items.is_empty() || page.total_pages.is_some_and(|total| number >= total);
+        let last = page.total_pages.is_some_and(|total| number >= total);
+        let end = last || page.items.is_empty();
         states.extend(page.items);
-        if last {
+        if end {
             let dead = matches!(page.batch_header.batch_status.as_str(), "DENIED" | "CANCELED");
-            return Ok((states, dead));
+            let cut_short = !last && page.total_pages.is_some();
+            let whole = page.total_items.is_none_or(|total| distinct(&states) >= total);
+            return Ok(Batch { states, dead, whole: whole && !cut_short });
         }
     }
     let words = format!("the batch goes on after {MAX_PAGES} pages of {page_size} items");
     Err(Found::Unclear(Problem::new("too_many_pages", words)))
+}
+
+/// How many items there are, whichever page they were seen on.
+fn distinct(states: &[ItemState]) -> usize {
+    let name = |state: &ItemState| {
+        let reference = state.payout_item.sender_item_id.as_ref();
+        reference.or(state.payout_item_id.as_ref()).cloned()
+    };
+    states.iter().map(name).collect::<HashSet<_>>().len()
 }
 
 async fn read<T: serde::de::DeserializeOwned>(
@@ -93,20 +138,21 @@ async fn read<T: serde::de::DeserializeOwned>(
 /// What PayPal says of our items, in our order. In a dead batch an item that it leaves out was
 /// not paid either; else it is left out here too, and stays open.
 fn reports(outgoing: &Outgoing, states: &[ItemState], dead: bool) -> Vec<ItemReport> {
-    let mut by_reference = HashMap::new();
-    let mut by_id = HashMap::new();
+    let (mut by_reference, mut by_id) = (HashMap::new(), HashMap::new());
     for state in states {
         // An item that carries a reference is matched by it alone: its id proves less.
         match (&state.payout_item.sender_item_id, &state.payout_item_id) {
-            (Some(reference), _) => by_reference.entry(reference.as_str()).or_insert(state),
-            (None, Some(id)) => by_id.entry(id.as_str()).or_insert(state),
+            (Some(reference), _) => by_reference.entry(reference.as_str()),
+            (None, Some(id)) => by_id.entry(id.as_str()),
             (None, None) => continue,
-        };
+        }
+        .or_insert_with(Vec::new)
+        .push(state);
     }
     let report_of = |item: &OutgoingItem| {
         let by_id = || by_id.get(item.provider_id.as_deref()?);
         match by_reference.get(item.reference.as_str()).or_else(by_id) {
-            Some(state) => Some(report(item, state, dead)),
+            Some(states) => Some(report(item, states, dead)),
             // What was settled is undone by the item's own word alone, not by its absence.
             None => (dead && !item.settled).then(|| left_out(item)),
         }
@@ -114,22 +160,55 @@ fn reports(outgoing: &Outgoing, states: &[ItemState], dead: bool) -> Vec<ItemRep
     outgoing.items.iter().filter_map(report_of).collect()
 }
 
-fn report(item: &OutgoingItem, state: &ItemState, dead: bool) -> ItemReport {
-    let amount = state.payout_item.amount.as_ref().and_then(super::wire::Amount::money);
-    let (standing, problem) = match standing(&state.transaction_status, dead && !item.settled) {
-        // Nothing settles on less than the amount that PayPal says it paid.
-        Standing::Settled if amount.is_none() => (Standing::Open, Some(unreadable_amount())),
-        standing => (standing, state.problem()),
+/// The report of an item that PayPal shows at least once; what it showed last is the latest.
+fn report(item: &OutgoingItem, states: &[&ItemState], dead: bool) -> ItemReport {
+    let state = states.last().expect("an item is listed with what was seen of it");
+    let standing = standing(&state.transaction_status, dead && !item.settled);
+    let (standing, problem) = match strange(item, states, standing) {
+        Some(problem) => (Standing::Open, Some(problem)),
+        None => (standing, reason(state, standing)),
     };
     ItemReport {
         reference: item.reference.clone(),
         provider_id: state.payout_item_id.clone().or_else(|| item.provider_id.clone()),
         standing,
         provider_status: state.transaction_status.clone(),
-        amount,
+        amount: amount(state),
         problem,
         note: None,
     }
+}
+
+fn amount(state: &ItemState) -> Option<Money> {
+    state.payout_item.amount.as_ref().and_then(Amount::money)
+}
+
+/// Why what PayPal shows is not taken for our item: then nothing moves, and a person has to look.
+fn strange(item: &OutgoingItem, states: &[&ItemState], standing: Standing) -> Option<Problem> {
+    let state = states.last()?;
+    let differs = |theirs: &String| !theirs.trim().eq_ignore_ascii_case(receiver(item).trim());
+    let ids: HashSet<_> = states.iter().filter_map(|s| s.payout_item_id.as_ref()).collect();
+    if ids.len() > 1 {
+        let words = "PayPal has several items of this reference: look them up by hand";
+        return Some(Problem::new("doubled_item", words));
+    }
+    if state.payout_item.receiver.as_ref().is_some_and(differs) {
+        let words = "PayPal shows another receiver than was asked for: look it up by hand";
+        return Some(Problem::new("receiver_differs", words));
+    }
+    // Nothing settles on less than the amount that PayPal says it paid.
+    (standing == Standing::Settled && amount(state).is_none()).then(unreadable_amount)
+}
+
+/// Why an item stands as it does. What was not paid because of its receiver is the method's fault.
+fn reason(state: &ItemState, standing: Standing) -> Option<Problem> {
+    let held = || {
+        let words = "PayPal holds the payment for a review";
+        (state.transaction_status == "ONHOLD").then(|| Problem::new("ONHOLD", words))
+    };
+    let problem = state.problem().or_else(held)?;
+    let blamed = standing == Standing::Rejected && OF_THE_RECEIVER.contains(&&*problem.code);
+    Some(if blamed { problem.of_method() } else { problem })
 }
 
 fn unreadable_amount() -> Problem {
@@ -161,6 +240,7 @@ fn standing(word: &str, dead: bool) -> Standing {
         "REFUNDED" | "REVERSED" => Standing::Returned,
         "FAILED" | "BLOCKED" | "DENIED" | "RETURNED" => Standing::Rejected,
         _ if dead => Standing::Rejected,
+        "UNCLAIMED" => Standing::Unclaimed,
         _ => Standing::Open,
     }
 }
@@ -170,7 +250,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::domain::{Destination, MethodKind, Money};
+    use crate::domain::{Destination, MethodKind};
     use chrono::DateTime;
 
     fn outgoing(items: usize) -> Outgoing {
@@ -203,7 +283,7 @@ mod tests {
             ("SUCCESS", Standing::Settled, Standing::Settled),
             ("PENDING", Standing::Open, Standing::Rejected),
             ("ONHOLD", Standing::Open, Standing::Rejected),
-            ("UNCLAIMED", Standing::Open, Standing::Rejected),
+            ("UNCLAIMED", Standing::Unclaimed, Standing::Rejected),
             ("NEW", Standing::Open, Standing::Rejected),
             ("ACKNOWLEDGED", Standing::Open, Standing::Rejected),
             ("", Standing::Open, Standing::Rejected),
@@ -275,6 +355,99 @@ mod tests {
             let problem = report.problem.as_ref().map(|problem| problem.code.as_str());
             assert_eq!(problem, Some("amount_unreadable"), "{amount}");
         }
+    }
+
+    /// One item as PayPal shows it, with changes to it and to what it repeats of ours.
+    fn shown(change: Value, ours: Value) -> Value {
+        let mut state = json!({
+            "payout_item_id": "P0", "transaction_status": "SUCCESS",
+            "payout_item": {"sender_item_id": "ITEM00000000000", "receiver": "a@b.c",
+                            "amount": {"value": "12.34", "currency": "USD"}},
+        });
+        for (key, value) in change.as_object().expect("members") {
+            state[key] = value.clone();
+        }
+        for (key, value) in ours.as_object().expect("members") {
+            state["payout_item"][key] = value.clone();
+        }
+        state
+    }
+
+    fn report_of(shown: Vec<Value>) -> ItemReport {
+        reports(&outgoing(1), &states(Value::Array(shown)), false).remove(0)
+    }
+
+    fn code(report: &ItemReport) -> Option<&str> {
+        report.problem.as_ref().map(|problem| problem.code.as_str())
+    }
+
+    #[test]
+    fn another_receiver_than_ours_moves_nothing_whatever_the_status() {
+        for status in ["SUCCESS", "FAILED", "RETURNED", "REFUNDED", "UNCLAIMED"] {
+            let shown = shown(json!({"transaction_status": status}), json!({"receiver": "x@b.c"}));
+            let report = report_of(vec![shown]);
+            let expected = (Standing::Open, Some("receiver_differs"));
+            assert_eq!((report.standing, code(&report)), expected, "{status}");
+        }
+        for receiver in [json!("A@B.C "), json!(null)] {
+            let report = report_of(vec![shown(json!({}), json!({"receiver": receiver}))]);
+            assert_eq!((report.standing, report.problem), (Standing::Settled, None));
+        }
+    }
+
+    #[test]
+    fn two_items_of_one_reference_settle_nothing() {
+        let twice =
+            vec![shown(json!({}), json!({})), shown(json!({"payout_item_id": "P1"}), json!({}))];
+        let report = report_of(twice);
+        assert_eq!((report.standing, code(&report)), (Standing::Open, Some("doubled_item")));
+    }
+
+    #[test]
+    fn an_item_that_moved_to_a_later_page_counts_as_it_was_seen_last() {
+        let pending = shown(json!({"transaction_status": "PENDING"}), json!({}));
+        let report = report_of(vec![pending, shown(json!({}), json!({}))]);
+        assert_eq!((report.standing, report.problem), (Standing::Settled, None));
+    }
+
+    #[test]
+    fn a_payment_on_hold_is_open_and_says_why() {
+        let held = |errors: Value| {
+            report_of(vec![shown(
+                json!({"transaction_status": "ONHOLD", "errors": errors}),
+                json!({}),
+            )])
+        };
+        let silent = held(json!(null));
+        assert_eq!((silent.standing, code(&silent)), (Standing::Open, Some("ONHOLD")));
+        let told = held(json!({"name": "RECEIVER_ACCOUNT_LIMITATION", "message": "m"}));
+        assert_eq!(code(&told), Some("RECEIVER_ACCOUNT_LIMITATION"));
+    }
+
+    #[test]
+    fn what_was_not_paid_because_of_its_receiver_is_the_methods_fault_and_nothing_else_is() {
+        for (status, name, of_method) in [
+            ("FAILED", "RECEIVER_ACCOUNT_INVALID", true),
+            ("FAILED", "SELF_PAY_NOT_ALLOWED", true),
+            ("RETURNED", "RECEIVER_UNREGISTERED", true),
+            ("UNCLAIMED", "RECEIVER_UNREGISTERED", false),
+            ("FAILED", "SPENDING_LIMIT_EXCEEDED", false),
+            ("BLOCKED", "REGULATORY_BLOCKED", false),
+            ("FAILED", "SENDER_LOCKED", false),
+        ] {
+            let errors = json!({"name": name, "message": "m"});
+            let change = json!({"transaction_status": status, "errors": errors});
+            let problem = report_of(vec![shown(change, json!({}))]).problem.expect("a reason");
+            assert_eq!(problem.of_method, of_method, "{status} {name}");
+        }
+    }
+
+    #[test]
+    fn a_denied_batch_whose_list_is_not_whole_rejects_nothing() {
+        let batch = |whole| Batch { states: states(json!([])), dead: true, whole };
+        assert!(matches!(batch(false).told(&outgoing(2)), Found::Unclear(_)));
+        let Found::Items(reports) = batch(true).told(&outgoing(2)) else { panic!("it is whole") };
+        assert!(reports.iter().all(|report| report.standing == Standing::Rejected));
     }
 
     #[test]

@@ -5,12 +5,16 @@
 //! batch; that, and not `PayPal-Request-Id`, is what makes a lost answer harmless.
 
 mod call;
+mod certificate;
+mod event;
 mod look_up;
 mod token;
 mod verdict;
+mod webhook;
 mod wire;
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,9 +24,12 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::http::{Failure, base_url, http_client};
-use super::{Found, Outgoing, Problem, Provider, Sent, Terms};
+use super::{Delivery, Found, Heard, Outgoing, OutgoingItem, Problem, Provider, Sent, Terms};
 use crate::domain::MethodKind;
 use call::Line;
+use webhook::Seal;
+
+pub use webhook::WebhookVerify;
 
 /// Items in one batch (payments_payouts_batch_v1.json, `create_payout_request.items`).
 const BATCH_SIZES: RangeInclusive<usize> = 1..=15_000;
@@ -53,6 +60,14 @@ pub struct PaypalSettings {
     pub posts_per_minute: u32,
     /// Days after the send at which what nobody claimed is called back; 0 for never.
     pub call_off_unclaimed_days: u32,
+    /// Ids of our webhooks, comma-separated: `ORG=ID` for one org, `ID` for all.
+    pub webhook_ids: String,
+    /// How a webhook is proven to be PayPal's.
+    pub webhook_verify: WebhookVerify,
+    /// Hosts that certificates may come from, comma-separated, each with all that is below it.
+    pub webhook_cert_hosts: String,
+    /// PEM file of authorities beside the public ones; empty for none.
+    pub webhook_ca_file: PathBuf,
 }
 
 impl PaypalSettings {
@@ -66,6 +81,7 @@ impl PaypalSettings {
 pub struct Paypal {
     settings: PaypalSettings,
     line: Line,
+    seal: Seal,
 }
 
 impl Paypal {
@@ -78,7 +94,8 @@ impl Paypal {
         let base = checked_base(&settings)?;
         let http = http_client(&base, Duration::from_millis(settings.timeout_ms))?;
         let line = Line::new(http, base, &settings);
-        Ok(Self { settings, line })
+        let seal = Seal::new(&settings)?;
+        Ok(Self { settings, line, seal })
     }
 }
 
@@ -139,5 +156,24 @@ impl Provider for Paypal {
 
     async fn ping(&self) -> Result<(), Problem> {
         self.line.renew_token().await
+    }
+
+    /// Asks once: whether a lost answer was a yes is for a look-up to say.
+    async fn call_off(&self, item: &OutgoingItem) -> Result<(), Problem> {
+        let Some(id) = item.provider_id.as_deref() else {
+            let words = "PayPal has not told its own id of this item";
+            return Err(Problem::new("no_provider_id", words));
+        };
+        match self.line.post(&["v1", "payments", "payouts-item", id, "cancel"], "").await {
+            Ok(answer) if answer.is_ok() => Ok(()),
+            Ok(answer) => Err(wire::problem_of(&answer)),
+            Err(Failure::NoToken(problem) | Failure::Unsent(problem) | Failure::Lost(problem)) => {
+                Err(problem)
+            }
+        }
+    }
+
+    async fn authenticate(&self, delivery: Delivery<'_>) -> Heard {
+        self.seal.authenticate(&self.line, delivery).await
     }
 }

@@ -98,6 +98,9 @@ fn refused_items(outgoing: &Outgoing, refusal: &Refusal) -> Vec<(Reference, Prob
         let issue = text_of(detail, "issue").unwrap_or_default();
         let field = text_of(detail, "field").unwrap_or_default();
         let problem = Problem::new(refusal.name.clone(), format!("{field} {issue}").trim());
+        // What is wrong with an address is wrong with every payment to it.
+        let of_method = field.to_ascii_lowercase().ends_with("receiver");
+        let problem = if of_method { problem.of_method() } else { problem };
         let items = outgoing.items.iter().enumerate();
         let value = text_of(detail, "value").filter(|value| !value.is_empty());
         let named = items.filter(|(index, item)| match item_index(field) {
@@ -285,6 +288,25 @@ mod tests {
             let expected: Vec<_> =
                 expected.iter().map(|i: &usize| &outgoing.items[*i].reference).collect();
             assert_eq!(items.iter().map(|(reference, _)| reference).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_the_receiver_is_the_methods_fault_and_one_of_anything_else_is_not() {
+        for (field, of_method) in [
+            ("items[0].receiver", true),
+            ("/items/0/receiver", true),
+            ("items[0].amount.value", false),
+            ("items[0].note", false),
+            ("items[0]", false),
+        ] {
+            let detail = json!({"field": field, "issue": "i"});
+            let body = json!({"name": "VALIDATION_ERROR", "details": [detail]});
+            let Sent::Refused { items, problem } = verdict(400, &body.to_string()) else {
+                panic!("{body} is a refusal");
+            };
+            assert_eq!(items[0].1.of_method, of_method, "{field}");
+            assert!(!problem.of_method, "{field}: it is not the whole batch's");
         }
     }
 

@@ -101,6 +101,7 @@ pub(super) struct BatchPage {
     #[serde(default)]
     pub(super) items: Vec<ItemState>,
     pub(super) total_pages: Option<usize>,
+    pub(super) total_items: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,6 +124,7 @@ pub(super) struct ItemState {
 pub(super) struct ItemDetail {
     pub(super) sender_item_id: Option<String>,
     pub(super) amount: Option<Amount>,
+    pub(super) receiver: Option<String>,
 }
 
 impl ItemState {
@@ -190,11 +192,7 @@ impl Refusal {
     pub(super) fn linked_batch_id(&self) -> Option<String> {
         let in_details = self.details.iter().flat_map(|detail| [&detail["link"], &detail["links"]]);
         let mut hrefs = in_details.chain([&self.links]).flat_map(hrefs);
-        hrefs.find_map(|href| {
-            let (_, id) = href.split_once("/payments/payouts/")?;
-            let id = id.split(['?', '/', '#']).next()?;
-            Some(id.to_owned()).filter(|id| !id.is_empty())
-        })
+        hrefs.find_map(|href| id_behind(href, "/payments/payouts/"))
     }
 }
 
@@ -203,8 +201,15 @@ pub(super) fn text_of<'a>(detail: &'a Value, member: &str) -> Option<&'a str> {
     detail.get(member).and_then(Value::as_str)
 }
 
+/// The id that a link has behind `path`.
+pub(super) fn id_behind(href: &str, path: &str) -> Option<String> {
+    let (_, id) = href.split_once(path)?;
+    let id = id.split(['?', '/', '#']).next()?;
+    Some(id.to_owned()).filter(|id| !id.is_empty())
+}
+
 /// A link is written alone or in a list.
-fn hrefs(links: &Value) -> impl Iterator<Item = &str> {
+pub(super) fn hrefs(links: &Value) -> impl Iterator<Item = &str> {
     let alone = std::slice::from_ref(links);
     let list = links.as_array().map_or(alone, Vec::as_slice);
     list.iter().filter_map(|link| text_of(link, "href"))

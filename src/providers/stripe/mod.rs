@@ -141,6 +141,18 @@ impl Provider for Stripe {
             Ok(item) => item,
             Err(problem) => return Sent::NotSent(problem),
         };
+        // A new key is a new transfer to Stripe, so the ones before it have to be known to have
+        // made none.
+        if outgoing.attempt > 1 {
+            match look_up::look_up(&self.line, item, None).await {
+                Found::Nothing(_) => {}
+                Found::Items(made) => {
+                    let id = made.into_iter().next().and_then(|report| report.provider_id);
+                    return Sent::Accepted { provider_batch_id: id };
+                }
+                Found::Unclear(problem) => return Sent::NotSent(problem),
+            }
+        }
         if let Err(sent) = self.gate(item).await {
             return sent;
         }

@@ -119,22 +119,22 @@ fn of_another_org(object: &Value, org: &OrgId) -> bool {
 fn subjects(event: &Event) -> (Vec<String>, Vec<String>) {
     let object = &event.data.object;
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let account = event.account.clone();
-    let (references, ids) = match event.kind.split('.').next() {
-        Some("transfer") if object["object"] == "transfer_reversal" => {
-            (vec![], vec![text(&object["transfer"])])
+    let references = match object["object"].as_str() {
+        Some("transfer") => {
+            vec![text(&object["metadata"]["reference"]), text(&object["transfer_group"])]
         }
-        Some("transfer") => (
-            vec![text(&object["metadata"]["reference"]), text(&object["transfer_group"])],
-            vec![text(&object["id"])],
-        ),
-        Some("payout") => (vec![], vec![account]),
-        Some("account" | "capability") => {
-            let own = (object["object"] == "account").then(|| text(&object["id"])).flatten();
-            (vec![], vec![account, text(&object["account"]), own])
-        }
-        _ => (vec![], vec![]),
+        _ => vec![],
     };
+    let mut ids = match object["object"].as_str() {
+        Some("transfer" | "account") => vec![text(&object["id"])],
+        Some("transfer_reversal") => vec![text(&object["transfer"])],
+        Some("capability") => vec![text(&object["account"])],
+        _ => vec![],
+    };
+    // What a connected account does with its money, or may do, is news of our transfers to it.
+    if let Some("payout" | "account" | "capability") = event.kind.split('.').next() {
+        ids.push(event.account.clone());
+    }
     (distinct(references), distinct(ids))
 }
 

@@ -3,22 +3,17 @@ with every request and every answer held against the specification by Prism.
 
 usage: python paypal_through_prism.py"""
 
+import datetime
 import json
 from collections import Counter
 
-import program
-from prism import ask, liar, prism, router
-from processes import CONTRACTS, folder_of
-from program import Payee, Payoutd
+from prism import ask, liar, prism
+from processes import CONTRACTS
+from program import Payee
 from report import claim, claim_equal, run
+from stage import LARGEST, NAMES, stage
 
 PAYOUTS = CONTRACTS / "paypal/payments_payouts_batch_v1.json"
-NAMES = [
-    "Zoë Ångström", "李小龙", "Müller & Söhne GmbH", "O'Brien, \"Pat\"", "Ольга Ёлкина",
-    "محمد علي", "山田 太郎", "Ælfgifu 🎵 Records", "José-María Ñuñez", "ǅ ﬀ ŉ", "e\u0301 combining",
-]
-# The most that one commission can be: 10^12 minor units.
-LARGEST = {"CHF": "10000000000.00", "BHD": "1000000000.000", "KRW": "1000000000000"}
 SUCCESS = "completed"
 
 
@@ -80,7 +75,7 @@ def cycle(stage):
     sample = payoutd.show(payouts["a007"])["transfers"][-1]
     claim("a payout's reference is the one on the sandbox's books",
           sample["reference"] in {row["reference"] for row in books}, sample)
-    claim("look-ups went from page to page", stage.pages_beyond_the_first() > 10)
+    claim("look-ups went from page to page", pages_beyond_the_first(stage) > 10)
     claim_equal("no invariant is broken", payoutd.breaches(), [])
     return payoutd, who
 
@@ -104,6 +99,28 @@ def money_comes_back(stage, payoutd, who):
     claim_equal("nobody else changed",
                 {k: v["status"] for k, v in after.items() if k not in fates},
                 {k: v["status"] for k, v in payouts.items() if k not in fates})
+    claim_equal("no invariant is broken", payoutd.breaches(), [])
+
+
+def called_off(stage):
+    """What nobody took is called off after the days that were set, and not before."""
+    print("money that nobody takes")
+    payoutd = stage.payoutd("called-off", {"call_off_unclaimed_days": "3"})
+    email = "unregistered.for.days@example.com"
+    payoutd.take_in([Payee("u1", "Zoë", "USD", "10.00", "paypal", {"email": email})])
+    payoutd.request_all()
+    today = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    for days, status, fate in [(0, "processing", "UNCLAIMED"), (2, "processing", "UNCLAIMED"),
+                               (4, "failed", "RETURNED")]:
+        payoutd.set_clock(today + datetime.timedelta(days=days))
+        payoutd.job("submit-transfers")
+        for _ in range(2):
+            payoutd.job("reconcile-transfers")
+        claim_equal(f"after {days} days",
+                    (payoutd.payouts()["u1"]["status"], _on_books(stage, email)[0]["status"]),
+                    (status, fate))
+    claim_equal("it was called off once",
+                stage.front.count("POST", "/v1/payments/payouts-item/"), 1)
     claim_equal("no invariant is broken", payoutd.breaches(), [])
 
 
@@ -193,44 +210,24 @@ def the_net_has_no_hole(stage):
               status == 500 and "#VIOLATIONS" in answer, answer)
 
 
-class Stage:
-    """The sandbox behind Prism behind a router, and payoutds that pay into it."""
-
-    def __init__(self, folder, sandbox, net, front):
-        self.folder, self.sandbox, self.prism, self.front = folder, sandbox, net, front
-
-    def payoutd(self, name, settings):
-        """A payoutd of its own, whose PayPal is this one."""
-        folder = self.folder / name
-        folder.mkdir()
-        return Payoutd(folder, {
-            "providers.paypal.base_url": self.front.url,
-            "providers.paypal.client_id": "an-id",
-            "providers.paypal.client_secret": "a-secret",
-            **{f"providers.paypal.{key}": value for key, value in settings.items()},
-        })
-
-    def pages_beyond_the_first(self):
-        """How many look-ups asked for a later page."""
-        return sum("page=" in e.path and "page=1&" not in e.path + "&"
-                   for e in self.front.exchanges if e.method == "GET")
+def pages_beyond_the_first(stage):
+    """How many look-ups asked for a later page."""
+    return sum("page=" in e.path and "page=1&" not in e.path + "&"
+               for e in stage.front.exchanges if e.method == "GET")
 
 
 def check():
-    folder = folder_of("paypal-through-prism")
-    with (
-        program.sandbox(folder) as sandbox,
-        prism(PAYOUTS, sandbox.address, folder / "prism.log") as net,
-        router({"/": net, "/v1/oauth2/": sandbox.address}) as front,
-    ):
-        stage = Stage(folder, sandbox, net, front)
-        payoutd, who = cycle(stage)
-        money_comes_back(stage, payoutd, who)
-        trouble(stage)
-        test_values(stage)
+    credentials = {"client_id": "an-id", "client_secret": "a-secret"}
+    direct = ("/v1/oauth2/",)
+    with stage("paypal-through-prism", PAYOUTS, "paypal", credentials, direct) as here:
+        payoutd, who = cycle(here)
+        money_comes_back(here, payoutd, who)
+        called_off(here)
+        trouble(here)
+        test_values(here)
         claim_equal("Prism had nothing to object to in any request or answer",
-                    front.violations(), [])
-        the_net_has_no_hole(stage)
+                    here.front.violations(), [])
+        the_net_has_no_hole(here)
 
 
 run(check)

@@ -28,8 +28,8 @@ def prism(specification, upstream, log):
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, method, path, upstream, status, headers, body):
-        self.method, self.path, self.upstream = method, path, upstream
+    def __init__(self, method, path, sent, status, headers, body):
+        self.method, self.path, self.sent = method, path, sent
         self.status, self.headers, self.body = status, headers, body
 
     def violation(self):
@@ -85,9 +85,8 @@ class Router:
             call.close()
         # A dictionary of lower-case names: nothing here repeats a header.
         given = {key.lower(): value for key, value in answer.getheaders()}
-        exchange = Exchange(
-            handler.command, handler.path, upstream, answer.status, given, data)
-        self.exchanges.append(exchange)
+        self.exchanges.append(
+            Exchange(handler.command, handler.path, body, answer.status, given, data))
         handler.send_response_only(answer.status)
         for key, value in given.items():
             if key not in OF_THE_CONNECTION:

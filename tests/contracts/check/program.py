@@ -2,9 +2,11 @@
 
 import contextlib
 import csv
+import datetime
 import json
 import os
 import subprocess
+import time
 import urllib.request
 
 from processes import TARGET, process
@@ -18,7 +20,7 @@ HEADERS = {
     "commissions": "commission_id,affiliate_id,order_id,order_amount,amount,currency,converted_at",
 }
 # The smallest amount of a currency; 0.01 of the others.
-SMALLEST = {"JPY": "1", "KRW": "1", "KWD": "0.001", "BHD": "0.001"}
+SMALLEST = {"JPY": "1", "KRW": "1", "UGX": "1", "KWD": "0.001", "BHD": "0.001"}
 
 
 class Payee:
@@ -42,15 +44,28 @@ class Payoutd:
             "PAYOUTD__DATABASE__URL": f"sqlite://{folder}/payoutd.db",
             **{f"PAYOUTD__{key.upper().replace('.', '__')}": v for key, v in settings.items()},
         }
-        # A later day than today's, as `faketime` writes it ("+3d"); None is today.
-        self.day = None
+        self._faked = None
+
+    def set_clock(self, instant):
+        """Lets every command from now on begin at `instant` (a naive datetime in UTC), and as much
+        later as time has passed since this call."""
+        self._faked = (instant, time.monotonic())
+
+    def _clock(self):
+        """What a command line begins with for its faked time."""
+        if self._faked is None:
+            return []
+        instant, since = self._faked
+        begin = instant + datetime.timedelta(seconds=time.monotonic() - since)
+        # Only the time of day is faked: timers run on, and files keep their own times.
+        kept = ["TZ=UTC", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"]
+        return ["env", *kept, "faketime", "-f", f"@{begin:%Y-%m-%d %H:%M:%S}"]
 
     def run(self, *words, codes=(0,), settings=None):
         """Runs a command, which must end with one of `codes`; what it printed."""
         given = {f"PAYOUTD__{k.upper().replace('.', '__')}": v for k, v in (settings or {}).items()}
-        faked = ["faketime", "-f", self.day] if self.day else []
         done = subprocess.run(
-            [*faked, str(BINARY), *words],
+            [*self._clock(), str(BINARY), *words],
             env={**self.environment, **given},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

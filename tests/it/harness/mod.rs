@@ -193,11 +193,7 @@ impl Harness {
 
     /// Arms a fault of the sandbox.
     pub async fn arm(&self, fault: &str, more: Value) {
-        let mut body = json!({"on": POST, "fault": fault});
-        for (key, value) in more.as_object().expect("members") {
-            body[key] = value.clone();
-        }
-        self.at.control("POST", "faults", body).await;
+        self.at.spoil(POST, fault, more).await;
     }
 
     /// Changes what became of a payment at the sandbox.
@@ -217,7 +213,8 @@ fn rail(base_url: &str, change: Value) -> Arc<dyn Provider> {
         "base_url": base_url, "client_id": "id", "client_secret": "secret",
         "batch_size": 500, "timeout_ms": 30_000, "page_size": 1_000,
         "note": "Your commission", "email_subject": "You have been paid",
-        "posts_per_minute": 10_000, "call_off_unclaimed_days": 0,
+        "posts_per_minute": 10_000, "call_off_unclaimed_days": 0, "webhook_ids": "",
+        "webhook_verify": "certificate", "webhook_cert_hosts": "", "webhook_ca_file": "",
     });
     for (key, value) in change.as_object().expect("settings") {
         settings[key] = value.clone();

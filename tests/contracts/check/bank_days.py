@@ -1,0 +1,230 @@
+"""Days of a bank for both file rails: mock-bank picks our files up from a real directory and drops
+its letters into another; at the end, its books are held against ours.
+
+usage: python bank_days.py"""
+
+import datetime
+import shutil
+
+from bank import bank
+from bank_payees import (
+    CLOSED, ELSEWHERE, MOCK_BANK, NAMES, ach, open_accounts, settings, wire)
+from processes import folder_of
+from program import Payoutd
+from report import claim, claim_equal, run
+
+MONDAY = datetime.date(2026, 11, 23)
+THANKSGIVING = "2026-11-26"
+
+
+class Days:
+    """payoutd and its bank, whose clocks go together."""
+
+    def __init__(self, payoutd, bank, home):
+        self.payoutd, self.bank, self.home = payoutd, bank, home
+        self.day = MONDAY
+        self.begin(MONDAY)
+
+    def begin(self, day):
+        """The morning of `day`: what is due at the bank happens, then payoutd reads its inbox."""
+        if day != MONDAY:
+            self.bank.advance_to(day)
+        self.day = day
+        self.payoutd.set_clock(datetime.datetime.combine(day, datetime.time(14)))
+        self.ask()
+
+    def ask(self):
+        """payoutd reads its letters, and settles by them; once more, so that nothing counts
+        twice."""
+        for _ in range(2):
+            self.payoutd.job("reconcile-transfers")
+
+    def send(self):
+        """Everything requested is placed in the outbox."""
+        self.payoutd.request_all()
+        self.payoutd.job("submit-transfers")
+        return self.lying()
+
+    def lying(self):
+        """The files that wait to be picked up."""
+        return sorted(path for path in (self.home / "outbox").iterdir() if path.is_file())
+
+    def pick_up(self):
+        """The bank picks the files up, and payoutd hears what it says at once."""
+        taken = self.bank.scan()
+        self.ask()
+        return taken
+
+    def status(self):
+        """The status of every payout."""
+        return {key: payout["status"] for key, payout in self.payoutd.payouts().items()}
+
+    def reference(self, key):
+        """Our reference of the last transfer of an affiliate's payout."""
+        return self.payoutd.show(self.payoutd.payouts()[key])["transfers"][-1]["reference"]
+
+
+def payees():
+    """Both rails alike: payees of other banks, and one whose account is closed."""
+    found = []
+    for index in range(8):
+        amount = f"{100 + index}.{index:02}"
+        routing, name = ELSEWHERE[index % 5], NAMES[index]
+        account = f"55500{index}"
+        kind = "company" if index % 2 else "individual"
+        found.append(ach(f"ach{index}", name, amount, routing, account, accountHolderType=kind))
+        found.append(wire(f"wire{index}", name, amount, routing, account))
+    found.append(ach("ach-closed", "Initech", "5.00", MOCK_BANK, CLOSED))
+    found.append(wire("wire-closed", "Initech", "6.00", MOCK_BANK, CLOSED))
+    return found
+
+
+def the_bank_says_nothing(days):
+    """A file that nobody picks up proves nothing, however long it lies there."""
+    print("a bank that picks nothing up for a day")
+    placed = days.send()
+    claim("files of both rails are placed", {p.suffix for p in placed} == {".ach", ".xml"}, placed)
+    claim_equal("every payout is on its way", set(days.status().values()), {"processing"})
+    days.begin(MONDAY + datetime.timedelta(days=1))
+    claim_equal("and stays so", set(days.status().values()), {"processing"})
+    claim_equal("nothing is placed twice", days.send(), placed)
+
+
+def accepted_and_refused(days):
+    """The bank's word about each payment, and the bookings on the day of settlement."""
+    print("accepted, refused, booked")
+    # One of each rail will come back two business days after it settled.
+    back = {"ach2": "ACME", "wire2": "GLOBEX"}
+    for key, account in back.items():
+        reason = "R03" if account == "ACME" else "AC04"
+        days.bank.account(account, behaviour="return-later", parameters={
+            "days": 2, "reason": reason, "end_to_end_id": days.reference(key)})
+    taken = days.pick_up()
+    claim("the bank takes every file", all(f["ok"] for f in taken), taken)
+    after = days.status()
+    claim_equal("who has no account is refused", [after["ach-closed"], after["wire-closed"]],
+                ["failed", "failed"])
+    claim("nobody else is", "failed" not in {v for k, v in after.items() if "closed" not in k})
+    days.begin(MONDAY + datetime.timedelta(days=2))
+    booked = {key: status for key, status in days.status().items() if "closed" not in key}
+    claim_equal("all others are booked", set(booked.values()), {"completed"})
+    return back
+
+
+def a_file_twice(days):
+    """The bank gets a file again, says that it knows it, and nothing changes."""
+    print("a file twice")
+    before = days.status()
+    for path in sorted((days.home / "archive/sent").iterdir()):
+        if path.is_file() and path.suffix in (".ach", ".xml"):
+            shutil.copy(path, days.home / "outbox" / f"again-{path.name}")
+    taken = days.pick_up()
+    claim("the bank refuses it", taken and not any(f["ok"] for f in taken), taken)
+    claim_equal("no payout changes", days.status(), before)
+
+
+def late_returns(days, back):
+    """What settled comes back over a holiday and a weekend."""
+    print("returned late")
+    before = days.status()
+    days.begin(datetime.date(2026, 11, 30))
+    after = days.status()
+    claim_equal("what came back is returned", {key: after[key] for key in back},
+                {key: "returned" for key in back})
+    claim_equal("nobody else changed", {k: v for k, v in after.items() if k not in back},
+                {k: v for k, v in before.items() if k not in back})
+
+
+def a_silent_bank(days):
+    """A bank that books and sends no acknowledgement."""
+    print("a bank that acknowledges nothing")
+    for account in ("ACME", "GLOBEX"):
+        days.bank.account(account, behaviour="silent", parameters={})
+    days.payoutd.take_in([
+        ach("ach-silent", "Zoë", "50.00", ELSEWHERE[0], "1"),
+        wire("wire-silent", "Zoë", "51.00", ELSEWHERE[0], "1"),
+    ], "silent")
+    days.send()
+    days.pick_up()
+    silent = ("ach-silent", "wire-silent")
+    first = days.status()
+    claim("silence is no refusal", all(first[key] in ("processing", "completed")
+                                       for key in silent), first)
+    for day in (1, 2, 3, 4, 7, 8):
+        days.begin(datetime.date(2026, 11, 30) + datetime.timedelta(days=day))
+    claim_equal("a week later both are completed", [days.status()[key] for key in silent],
+                ["completed", "completed"])
+
+
+def a_file_refused_whole(days):
+    """The bank refuses whole files: nothing was paid, and it is our fault, not the payees'."""
+    print("whole files refused")
+    for account in ("ACME", "GLOBEX"):
+        days.bank.account(account, behaviour="reject-file", parameters={})
+    days.payoutd.take_in([
+        ach("ach-whole", "Zoë", "60.00", ELSEWHERE[1], "2"),
+        wire("wire-whole", "Zoë", "61.00", ELSEWHERE[1], "2"),
+    ], "whole")
+    days.send()
+    days.pick_up()
+    days.begin(days.day + datetime.timedelta(days=1))
+    after = days.status()
+    claim_equal("both payouts failed", [after["ach-whole"], after["wire-whole"]],
+                ["failed", "failed"])
+
+
+def books_against_books(days):
+    """What the bank has on its books is what we have on ours."""
+    print("books against books")
+    theirs = days.bank.payments()
+    payouts = days.payoutd.payouts()
+    ours = {}
+    for key, payout in payouts.items():
+        transfer = days.payoutd.show(payout)["transfers"][-1]
+        ours[transfer["reference"]] = (key, payout)
+
+    def state(payment):
+        if payment["status"] == "rejected":
+            return "failed"
+        if payment["returned_at"]:
+            return "returned"
+        return "completed" if payment["booked_at"] else "processing"
+
+    expected = {}
+    for reference, (key, payout) in ours.items():
+        payments = theirs.get(reference, [])
+        claim(f"{key} is on the bank's books once", len(payments) == (0 if "whole" in key else 1),
+              payments)
+        for payment in payments:
+            expected[key] = (state(payment), payment["amount"])
+    found = {key: (payout["status"], int(payout["amount"].replace(".", "")))
+             for key, payout in payouts.items() if key in expected}
+    claim_equal("each payout stands as its payment does, of the same amount", found, expected)
+    claim("the bank has no payment that we have not", set(theirs) <= set(ours),
+          set(theirs) - set(ours))
+    claim_equal("no invariant is broken", days.payoutd.breaches(), [])
+    left = [path.name for path in (days.home / "inbox").iterdir() if path.is_file()]
+    claim_equal("no letter was left unread", left, [])
+    unreadable = days.home / "archive/unreadable"
+    odd = [path.name for path in unreadable.iterdir()] if unreadable.exists() else []
+    claim_equal("no letter was unreadable", odd, [])
+
+
+def check():
+    home = folder_of("bank-days")
+    payoutd = Payoutd(home, settings(home))
+    with bank(home, f"{MONDAY}T09:00", home / "outbox", home / "inbox") as counter:
+        open_accounts(counter)
+        counter.call("PUT", "/_mock/holidays", [THANKSGIVING])
+        payoutd.take_in(payees())
+        days = Days(payoutd, counter, home)
+        the_bank_says_nothing(days)
+        back = accepted_and_refused(days)
+        a_file_twice(days)
+        late_returns(days, back)
+        a_silent_bank(days)
+        a_file_refused_whole(days)
+        books_against_books(days)
+
+
+run(check)
