@@ -129,7 +129,7 @@ async fn hold(
     org: Option<&OrgId>,
     statement: &Statement,
 ) -> anyhow::Result<Compared> {
-    let against = Against { kind, org, statement, source: &statement.id };
+    let against = Against { kind, org, statement, source: &statement.id, told: false };
     Ok(app.engine.hold_against(&app.work(), against).await?)
 }
 

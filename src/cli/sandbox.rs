@@ -1,6 +1,7 @@
 //! `sandbox`: the stand-in for the providers, as a process of its own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
@@ -26,6 +27,15 @@ pub struct SandboxArgs {
     /// Tell this endpoint what happens at PayPal, signed for the webhook's id
     #[arg(long, value_name = "URL=ID")]
     webhook_paypal: Vec<String>,
+    /// Folder that the bank takes NACHA and pain.001 files from; may be given several times
+    #[arg(long, value_name = "DIR")]
+    bank_outbox: Vec<PathBuf>,
+    /// Folder that the bank drops its answers into, one for each outbox
+    #[arg(long, value_name = "DIR")]
+    bank_inbox: Vec<PathBuf>,
+    /// Let the bank pay on the day that it takes a file, not on the next banking day
+    #[arg(long)]
+    bank_settles_at_once: bool,
 }
 
 /// Serves the sandbox until it is told to stop. Killed, it leaves a journal, and its books come
@@ -37,6 +47,10 @@ pub async fn run(args: SandboxArgs) -> anyhow::Result<Exit> {
             "--listen {listen}: the sandbox takes anybody's money, so it stays on loopback"
         );
         return Err(UsageError(words).into());
+    }
+    if args.bank_outbox.len() != args.bank_inbox.len() {
+        let words = "--bank-outbox and --bank-inbox go together, one for one";
+        return Err(UsageError(words.to_owned()).into());
     }
     let endpoints = endpoints(&args)?;
     let listener = TcpListener::bind(listen)
@@ -50,6 +64,10 @@ pub async fn run(args: SandboxArgs) -> anyhow::Result<Exit> {
         let url = endpoint.url.clone();
         sandbox.register(endpoint).map_err(|error| UsageError(format!("{url}: {error}")))?;
     }
+    for (outbox, inbox) in args.bank_outbox.into_iter().zip(args.bank_inbox) {
+        sandbox.open_bank(outbox, inbox);
+    }
+    sandbox.settle_at_once(args.bank_settles_at_once);
     let stop = CancellationToken::new();
     daemon::stop_on_signals(&stop)?;
     eprintln!("sandbox on http://{address} (books at /_sandbox/books); Ctrl-C stops it");

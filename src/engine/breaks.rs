@@ -30,6 +30,8 @@ pub struct Against<'a> {
     pub statement: &'a Statement,
     /// What the statement is called, for people.
     pub source: &'a str,
+    /// Whether what it says of single transfers is kept as notices too, so that they learn of it.
+    pub told: bool,
 }
 
 /// What came of comparing a statement.
@@ -74,7 +76,7 @@ impl Engine {
         statement: &Statement,
         source: &str,
     ) -> Result<Compared, EngineError> {
-        self.hold_against(work, Against { kind, org: None, statement, source }).await
+        self.hold_against(work, Against { kind, org: None, statement, source, told: true }).await
     }
 
     /// Compares a statement with our transfers, both ways, and keeps what differs. Doing it again
@@ -205,7 +207,7 @@ impl Engine {
         page: &mut Page<'_>,
     ) {
         page.ours += 1;
-        let verdict = payment.beside(ours);
+        let verdict = payment.beside(ours, against.told);
         if payment.went_out() {
             page.seen.push(ours.reference.to_string());
         }

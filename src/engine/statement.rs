@@ -166,12 +166,13 @@ impl StatedPayment {
         words
     }
 
-    /// Holds it against the transfer that it is.
-    pub fn beside(&self, ours: &StatedTransfer) -> Verdict {
+    /// Holds it against the transfer that it is; `told` as in [`super::Against`].
+    pub fn beside(&self, ours: &StatedTransfer, told: bool) -> Verdict {
         use TransferState::{Accepted, Prepared, Rejected, Settled, Unknown};
         let came_back = self.back_minor > 0 || ours.returned_by.is_some();
         let differs = self.went_out() && !self.is_amount(ours.currency, &[ours.amount_minor]);
-        let by_letters = speaks_by_letters(ours.method_kind);
+        // What no letter told, no look-up will find either.
+        let untold = speaks_by_letters(ours.method_kind) && !told && ours.returned_by.is_none();
         let whole = Money::new(ours.amount_minor, ours.currency);
         let disagreement = match ours.state {
             Rejected | Prepared if self.went_out() && !came_back => {
@@ -182,8 +183,7 @@ impl StatedPayment {
                 let words = format!("{}; ours is {whole} {}", self.in_words(), ours.currency);
                 Some((BreakKind::AmountDiffers, words))
             }
-            // What no letter told, no look-up will find either.
-            Settled if self.back_minor > 0 && by_letters && ours.returned_by.is_none() => {
+            Settled if self.back_minor > 0 && untold => {
                 let words = format!("{}; no letter said that it came back", self.in_words());
                 Some((BreakKind::ReturnedThere, words))
             }

@@ -289,7 +289,7 @@ impl Provider for Wire {
     }
 
     async fn look_up(&self, outgoing: &Outgoing) -> Found {
-        match self.folders.whereabouts(&Self::name(outgoing)).await {
+        match self.folders.whereabouts(outgoing, Self::name(outgoing)).await {
             Ok(whereabouts) => {
                 Found::Items(reports(outgoing, whereabouts, |_| Silence::ProvesNothing))
             }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::host::Host;
-use super::{Books, Fault, Sandbox, paypal, stripe, webhooks};
+use super::{Books, Fault, Sandbox, bank, paypal, stripe, webhooks};
 use crate::domain::{Currency, Money};
 
 /// The routes.
@@ -24,6 +24,7 @@ pub(super) fn routes() -> Router<Sandbox> {
         .merge(paypal::control_routes())
         .merge(stripe::control_routes())
         .merge(webhooks::control_routes())
+        .merge(bank::control_routes())
 }
 
 /// A refusal of a control call: a status and a sentence.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
+use super::bank::Bank;
 use super::funds::Funds;
 use super::journal::{FormerLives, Journal, come_back};
 use super::life::{Event, Life};
@@ -31,6 +32,8 @@ pub(super) struct Desk {
     pub(super) paypal_funds: Funds,
     /// What we can spend at Stripe.
     pub(super) stripe_funds: Funds,
+    /// The bank, but for what it was handed.
+    pub(super) bank: Bank,
     /// Who wants to be told what happens.
     pub(super) webhooks: Webhooks,
     /// Where the sandbox is reached, once it is served: `http://127.0.0.1:8321`.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::host::Host;
 use super::told::Told;
-use super::{Books, paypal, stripe};
+use super::{Books, bank, paypal, stripe};
 
 /// A change of a life.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -14,6 +14,7 @@ use super::{Books, paypal, stripe};
 pub(super) enum Event {
     Paypal(paypal::Event),
     Stripe(stripe::Event),
+    Bank(bank::Event),
 }
 
 impl Event {
@@ -39,11 +40,18 @@ impl From<stripe::Event> for Event {
     }
 }
 
+impl From<bank::Event> for Event {
+    fn from(event: bank::Event) -> Self {
+        Self::Bank(event)
+    }
+}
+
 /// One ledger per provider.
 #[derive(Debug, Default)]
 pub(super) struct Life {
     pub(super) paypal: paypal::Ledger,
     pub(super) stripe: stripe::Ledger,
+    pub(super) bank: bank::Ledger,
 }
 
 impl Life {
@@ -52,6 +60,7 @@ impl Life {
         match event {
             Event::Paypal(event) => self.paypal.apply(event),
             Event::Stripe(event) => self.stripe.apply(event),
+            Event::Bank(event) => self.bank.apply(event),
         }
     }
 
@@ -59,9 +68,14 @@ impl Life {
     pub(super) fn absorb(&mut self, later: Self) {
         self.paypal.absorb(later.paypal);
         self.stripe.absorb(later.stripe);
+        self.bank.absorb(later.bank);
     }
 
     pub(super) fn books(&self) -> Books {
-        Books { paypal: self.paypal.book_rows(), stripe: self.stripe.book_rows() }
+        Books {
+            paypal: self.paypal.book_rows(),
+            stripe: self.stripe.book_rows(),
+            bank: self.bank.book_rows(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! The demo and the tests pay into it. It knows nothing of payoutd's engine or store: what its
 //! books say is what a provider would say.
 
+mod bank;
 mod control;
 mod desk;
 mod fault;
@@ -27,6 +28,7 @@ use desk::Desk;
 use fault::Faults;
 use webhooks::Authority;
 
+pub use bank::PaymentStatus;
 pub use fault::{BadFault, Fault, FaultKind};
 pub use host::Host;
 pub use paypal::ItemStatus;
@@ -51,6 +53,8 @@ pub struct Books {
     pub paypal: Vec<BookRow>,
     /// What Stripe took.
     pub stripe: Vec<BookRow<TransferStatus>>,
+    /// What the bank took, by ACH and by wire.
+    pub bank: Vec<BookRow<PaymentStatus>>,
 }
 
 /// One payment that took money; its status is in words of its provider's.
@@ -102,6 +106,25 @@ impl Sandbox {
     /// [`BadFault`] says what is wrong with it.
     pub fn arm(&self, fault: Fault) -> Result<(), BadFault> {
         self.faults().arm(fault)
+    }
+
+    /// Lets the bank take files from one folder and drop its answers into another.
+    pub fn open_bank(&self, outbox: PathBuf, inbox: PathBuf) {
+        self.desk().bank.open(outbox, inbox);
+    }
+
+    /// Whether everything at the bank settles on the day that it is taken, instead of on the next
+    /// banking day.
+    pub fn settle_at_once(&self, at_once: bool) {
+        self.desk().bank.settles_at_once = at_once;
+    }
+
+    /// Lets the bank look into its folders now; while the sandbox serves, it does every second.
+    ///
+    /// # Errors
+    /// Any error of reading or writing files.
+    pub fn scan_bank(&self) -> io::Result<()> {
+        bank::scan(&mut self.desk(), &self.clock)
     }
 
     /// Tells an endpoint from now on what happens at its provider.

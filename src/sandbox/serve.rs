@@ -23,7 +23,7 @@ use super::fault::{Fault, FaultKind};
 use super::host::{self, Host};
 use super::paypal::Ending;
 use super::stripe::Breakdown;
-use super::{Sandbox, control, paypal, stripe, webhooks};
+use super::{Sandbox, bank, control, paypal, stripe, webhooks};
 
 /// The most of a request that is read: 15,000 items with their longest notes.
 const LARGEST_BODY: usize = 128 * 1024 * 1024;
@@ -55,6 +55,7 @@ pub async fn serve(
     sandbox.desk().address = format!("http://{}", listener.local_addr()?);
     let connections = TaskTracker::new();
     connections.spawn(webhooks::deliver(sandbox.clone(), stop.clone()));
+    connections.spawn(bank::keep_scanning(sandbox.clone(), stop.clone()));
     let end = loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break Ok(()),

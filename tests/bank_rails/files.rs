@@ -115,10 +115,13 @@ fn the_same_submission_is_the_same_bytes_and_no_two_files_have_one_identity() {
     }
 }
 
+/// Cents, fields of the destination, and whether the destination is at fault.
+type Case<'a> = (i64, &'a [(&'a str, &'a str)], bool);
+
 #[tokio::test]
 async fn payees_that_cannot_be_written_are_refused_by_name_and_nothing_is_placed() {
     let desk = ach(|_| {});
-    let cases: [(i64, &[(&str, &str)], bool); 7] = [
+    let cases: [Case<'_>; 7] = [
         (10_000_000_000, &[], false),
         (0, &[], false),
         (1, &[("accountNumber", "123456789012345678")], true),
@@ -146,7 +149,7 @@ async fn payees_that_cannot_be_written_are_refused_by_name_and_nothing_is_placed
 #[tokio::test]
 async fn a_wire_that_cannot_be_written_is_refused_by_name() {
     let desk = wire(|_| {});
-    let cases: [(i64, &[(&str, &str)], bool); 6] = [
+    let cases: [Case<'_>; 6] = [
         (1_000_000_000_000, &[], false),
         (1, &[("accountNumber", "1234:5678")], true),
         (1, &[("routingNumber", "1")], true),

@@ -165,8 +165,6 @@ async fn silence_settles_an_ach_payment_only_once_its_file_was_taken_and_the_day
     assert!(matches!(desk.send(&payments).await, Sent::Accepted { .. }));
     let status =
         |reports: Vec<ItemReport>| (reports[0].standing, reports[0].provider_status.clone());
-    let lies = status(desk.reports(&later(&payments, 30)).await);
-    assert_eq!(lies, (Open, "not_picked_up".to_owned()));
     desk.pick_up();
     // Effective on Tuesday the 24th; Thursday is Thanksgiving, so two banking days later is Friday.
     for (days, standing) in [(0, Open), (3, Open), (4, Settled), (30, Settled)] {
@@ -189,4 +187,32 @@ async fn silence_never_settles_a_wire_nor_an_ach_payment_where_it_is_told_not_to
     desk.send(&payments).await;
     desk.pick_up();
     assert_eq!(standings(&desk, &later(&payments, 60)).await, [Standing::Open; 3]);
+}
+
+#[tokio::test]
+async fn the_days_of_silence_begin_when_the_bank_takes_the_file_and_not_before() {
+    use Standing::{Open, Settled};
+    let desk = ach(|_| {});
+    let payments = ach_payments();
+    assert!(matches!(desk.send(&payments).await, Sent::Accepted { .. }));
+    // It lies there over Thanksgiving, and until Monday the 30th.
+    for days in [0, 2, 7] {
+        let report = desk.reports(&later(&payments, days)).await.remove(0);
+        assert_eq!((report.standing, report.provider_status.as_str()), (Open, "not_picked_up"));
+    }
+    desk.pick_up();
+    for (days, standing) in [(7, Open), (9, Open), (10, Settled)] {
+        let found = standings(&desk, &later(&payments, days)).await;
+        assert_eq!(found, [standing; 3], "{days} days later");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_placed_long_after_it_was_dated_is_not_settled_by_its_date() {
+    let desk = ach(|_| {});
+    let payments = ach_payments();
+    fs::create_dir(desk.path("archive/sent")).expect("a folder");
+    assert!(matches!(desk.send(&later(&payments, 30)).await, Sent::Accepted { .. }));
+    desk.pick_up();
+    assert_eq!(standings(&desk, &later(&payments, 31)).await, [Standing::Open; 3]);
 }

@@ -26,6 +26,7 @@ mod place;
 mod process;
 mod rail;
 mod settings;
+mod statements;
 mod totals;
 mod verbs;
 mod webhooks;

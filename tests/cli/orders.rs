@@ -35,10 +35,15 @@ pub fn write(place: &Place, name: &str, affiliates: usize, commissions: usize) {
 
 /// Writes a data set of one program whose affiliates are all to be paid by PayPal.
 pub fn write_payable(place: &Place, name: &str, affiliates: usize) {
+    write_payable_by(place, name, affiliates, "paypal");
+}
+
+/// Writes a data set of one program whose affiliates are all to be paid by one method.
+pub fn write_payable_by(place: &Place, name: &str, affiliates: usize, method: &str) {
     let mut rows = AFFILIATES.to_owned();
     let mut earned = COMMISSIONS.to_owned();
     for index in 0..affiliates {
-        rows += &affiliate(index, "creator", "active", "paypal", "verified");
+        rows += &affiliate(index, "creator", "active", method, "verified");
         let cents = 5_000 + index * 7;
         let amount = decimal(cents, 2);
         earned += &format!(

@@ -32,6 +32,13 @@ impl Rail {
         Self { address, process }
     }
 
+    /// Points the place at its Stripe too.
+    pub fn with_stripe(self, place: &mut Place) -> Self {
+        place.set("PROVIDERS__STRIPE__BASE_URL", format!("http://{}", self.address));
+        place.set("PROVIDERS__STRIPE__SECRET_KEY", "sk_test_1");
+        self
+    }
+
     /// Kills it, and starts it again on its port.
     pub fn restart(self, place: &Place) -> Self {
         let Self { address, process } = self;
@@ -92,11 +99,16 @@ impl Rail {
 
     /// Makes one call.
     pub fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.call_with(method, path, "", body)
+    }
+
+    /// Makes one call with more headers, each a line.
+    pub fn call_with(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("the sandbox is up");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
         let length = body.len();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: sandbox\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: sandbox\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
         );
         stream.write_all(format!("{head}{body}").as_bytes()).expect("the sandbox listens");
         let mut answer = String::new();

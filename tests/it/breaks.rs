@@ -64,7 +64,7 @@ async fn paid(h: &Harness, names: &[&str]) -> Vec<String> {
 }
 
 async fn hold(h: &Harness, kind: MethodKind, statement: &Statement) -> Compared {
-    let against = Against { kind, org: None, statement, source: "the statement" };
+    let against = Against { kind, org: None, statement, source: "the statement", told: false };
     h.engine.hold_against(&h.work(), against).await.expect("a comparison")
 }
 
@@ -232,6 +232,16 @@ on_both! {
         assert_eq!((found.0, found.1), expected);
     }
 
+    async fn a_return_that_is_kept_as_a_notice_too_is_no_break(h: &Harness) {
+        let references = paid(h, &["ana"]).await;
+        as_if_by(h, "wire").await;
+        let statement = statement(vec![back(&references[0])]);
+        let (kind, source) = (MethodKind::Wire, "the statement");
+        let against = Against { kind, org: None, statement: &statement, source, told: true };
+        let compared = h.engine.hold_against(&h.work(), against).await.expect("a comparison");
+        assert_eq!((compared.ours, compared.found), (1, 0));
+    }
+
     async fn a_banks_fee_is_no_break_and_its_booking_day_says_where_a_payment_belongs(h: &Harness) {
         let references = paid(h, &["ana", "ben"]).await;
         as_if_by(h, "ach").await;
@@ -305,6 +315,7 @@ on_both! {
         assert!(found.reason.contains("several orgs use paypal"), "{found:?}");
         let against = Against {
             kind: MethodKind::Paypal, org: Some(&zeta), statement: &statement(lines), source: "zeta's",
+            told: false,
         };
         let compared = h.engine.hold_against(&h.work(), against).await.expect("a comparison");
         assert_eq!((compared.ours, compared.found), (0, 2), "zeta knows neither");

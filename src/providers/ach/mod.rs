@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Deserialize;
 
-use super::bank::{Folders, Silence, eastern, reports};
+use super::bank::{Folders, Silence, Whereabouts, eastern, reports};
 use super::{Found, Letter, Outgoing, OutgoingItem, Problem, Provider, Sent, Terms};
 use crate::domain::MethodKind;
 use crate::domain::banking::{add_banking_days, is_banking_day, next_banking_day};
@@ -98,13 +98,21 @@ impl Ach {
         format!("{}.ach", outgoing.reference)
     }
 
-    /// What the bank's silence about an item means now.
-    fn silence(&self, outgoing: &Outgoing, item: &OutgoingItem) -> Silence {
+    /// What the bank's silence about an item means now. A bank that took the file after the
+    /// effective date settles it on the banking day after that.
+    fn silence(
+        &self,
+        outgoing: &Outgoing,
+        item: &OutgoingItem,
+        not_before: DateTime<Utc>,
+    ) -> Silence {
         let days = self.settings.settle_after_banking_days;
         if days == 0 {
             return Silence::ProvesNothing;
         }
-        let effective = effective_on(&self.settings, outgoing.sent_at, item.amount.minor);
+        let asked = effective_on(&self.settings, outgoing.sent_at, item.amount.minor);
+        let taken = eastern(not_before).date();
+        let effective = if taken > asked { next_banking_day(taken) } else { asked };
         match eastern(outgoing.now).date() >= add_banking_days(effective, days) {
             true => Silence::MeansSettled,
             false => Silence::TooShort,
@@ -157,13 +165,16 @@ impl Provider for Ach {
     }
 
     async fn look_up(&self, outgoing: &Outgoing) -> Found {
+        let whereabouts = self.folders.whereabouts(outgoing, Self::name(outgoing)).await;
         let inbox_is_empty = self.folders.inbox_is_empty().await;
-        match (self.folders.whereabouts(&Self::name(outgoing)).await, inbox_is_empty) {
+        match (whereabouts, inbox_is_empty) {
             (Ok(whereabouts), Ok(inbox_is_empty)) => {
-                // What lies unread may be a return.
-                let silence = |item: &OutgoingItem| match inbox_is_empty {
-                    true => self.silence(outgoing, item),
-                    false => Silence::TooShort,
+                let silence = |item: &OutgoingItem| match whereabouts {
+                    // What lies unread may be a return.
+                    Whereabouts::PickedUp { not_before } if inbox_is_empty => {
+                        self.silence(outgoing, item, not_before)
+                    }
+                    _ => Silence::ProvesNothing,
                 };
                 Found::Items(reports(outgoing, whereabouts, silence))
             }

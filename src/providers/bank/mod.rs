@@ -17,6 +17,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use chrono_tz::America::New_York;
 
 use super::{Letter, Outgoing, Problem, Sent};
+use outbox::Parcel;
 pub(super) use outbox::Whereabouts;
 pub(super) use standing::{Silence, reports};
 
@@ -32,17 +33,21 @@ impl Folders {
     /// Places a submission's file in the outbox, once: however often this is called, and wherever
     /// the process died before, the bank finds it once.
     pub(super) async fn place(&self, outgoing: &Outgoing, name: String, body: &str) -> Sent {
-        let (folders, body) = (self.clone(), body.to_owned());
         let is_first = outgoing.now == outgoing.sent_at;
-        let placing = move || outbox::place(&folders, &name, &body, is_first);
-        let placed = tokio::task::spawn_blocking(placing);
+        let parcel = Parcel { name, body: body.to_owned(), now: outgoing.now, is_first };
+        let folders = self.clone();
+        let placed = tokio::task::spawn_blocking(move || outbox::place(&folders, &parcel));
         placed.await.unwrap_or_else(|error| Sent::Unknown(fault("outbox", &error.to_string())))
     }
 
-    /// Where a file that was placed is now.
-    pub(super) async fn whereabouts(&self, name: &str) -> Result<Whereabouts, Problem> {
-        let (folders, name) = (self.clone(), name.to_owned());
-        in_thread(move || outbox::whereabouts(&folders, &name)).await
+    /// Where a submission's file is.
+    pub(super) async fn whereabouts(
+        &self,
+        outgoing: &Outgoing,
+        name: String,
+    ) -> Result<Whereabouts, Problem> {
+        let (folders, now) = (self.clone(), outgoing.now);
+        in_thread(move || outbox::whereabouts(&folders, &name, now)).await
     }
 
     /// Whether nothing waits in the inbox to be read.

@@ -9,11 +9,14 @@
 //! So without `sent/NAME` nothing was ever shown to the bank, with `sent/NAME` and `.NAME.tmp`
 //! step 3 is to be done, and with `sent/NAME` alone it was done. A copy and no hard link: what a
 //! bank does to its file must not reach the archive. Nothing in `sent/` may be deleted while its
-//! submission is under way.
+//! submission is under way. The copy's time of modification is the last instant at which the bank
+//! certainly did not have the file: a bank that fetches late also settles late.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
+
+use chrono::{DateTime, Utc};
 
 use super::{Folders, fault, fault_at};
 use crate::formats::nacha;
@@ -26,34 +29,43 @@ pub(crate) enum Whereabouts {
     NotPlaced,
     /// It lies in the outbox.
     Waiting,
-    /// The bank has taken it.
-    PickedUp,
+    /// The bank has taken it, and not before this instant.
+    PickedUp { not_before: DateTime<Utc> },
 }
 
-/// Places a file, or finds that it was placed. With `is_first` this is the first try of all, so
-/// that the bank cannot have seen the file before.
-pub(super) fn place(folders: &Folders, name: &str, body: &str, is_first: bool) -> Sent {
+/// A file to be placed.
+pub(super) struct Parcel {
+    pub(super) name: String,
+    pub(super) body: String,
+    pub(super) now: DateTime<Utc>,
+    /// Whether this is the first try of all, so that the bank cannot have seen the file before.
+    pub(super) is_first: bool,
+}
+
+/// Places a file, or finds that it was placed.
+pub(super) fn place(folders: &Folders, parcel: &Parcel) -> Sent {
+    let Parcel { name, body, is_first, .. } = parcel;
     let hidden = folders.outbox.join(format!(".{name}.tmp"));
     let sent = folders.sent().join(name);
     let uncertain =
-        |problem| if is_first { Sent::NotSent(problem) } else { Sent::Unknown(problem) };
+        |problem| if *is_first { Sent::NotSent(problem) } else { Sent::Unknown(problem) };
     // A replica that lost its lease may still be at work here: one at a time.
-    let _turn = match turn(folders, is_first) {
+    let _turn = match turn(folders, *is_first) {
         Ok(turn) => turn,
         Err(problem) => return uncertain(problem),
     };
     match fs::read(&sent) {
-        Ok(bytes) if bytes == body.as_bytes() => finish(folders, &hidden, name, body),
+        Ok(bytes) if bytes == body.as_bytes() => finish(folders, &hidden, parcel),
         Ok(_) => Sent::Unknown(other_bytes(&sent)),
-        Err(error) if error.kind() == ErrorKind::NotFound => begin(folders, &hidden, name, body),
+        Err(error) if error.kind() == ErrorKind::NotFound => begin(folders, &hidden, parcel),
         Err(error) => uncertain(fault_at(&sent, &error)),
     }
 }
 
 /// All steps: the archive knows nothing of the file. What is left of an earlier try is written
 /// over.
-fn begin(folders: &Folders, hidden: &Path, name: &str, body: &str) -> Sent {
-    let shown = folders.outbox.join(name);
+fn begin(folders: &Folders, hidden: &Path, parcel: &Parcel) -> Sent {
+    let shown = folders.outbox.join(&parcel.name);
     match exists(&shown) {
         Ok(false) => {}
         Ok(true) => {
@@ -62,8 +74,8 @@ fn begin(folders: &Folders, hidden: &Path, name: &str, body: &str) -> Sent {
         }
         Err(problem) => return Sent::NotSent(problem),
     }
-    match prepare(folders, hidden, name, body) {
-        Ok(()) => finish(folders, hidden, name, body),
+    match prepare(folders, hidden, &parcel.name, &parcel.body) {
+        Ok(()) => finish(folders, hidden, parcel),
         Err(problem) => Sent::NotSent(problem),
     }
 }
@@ -80,16 +92,20 @@ fn prepare(folders: &Folders, hidden: &Path, name: &str, body: &str) -> Result<(
 
 /// Step 3, unless it was done. From here on the next try has to send the same bytes, so whatever
 /// fails is unknown.
-fn finish(folders: &Folders, hidden: &Path, name: &str, body: &str) -> Sent {
+fn finish(folders: &Folders, hidden: &Path, parcel: &Parcel) -> Sent {
     match fs::read(hidden) {
-        Ok(bytes) if bytes == body.as_bytes() => {}
+        Ok(bytes) if bytes == parcel.body.as_bytes() => {}
         Ok(_) => return Sent::Unknown(other_bytes(hidden)),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Sent::Accepted { provider_batch_id: None };
         }
         Err(error) => return Sent::Unknown(fault_at(hidden, &error)),
     }
-    match sync_folder(&folders.sent()).and_then(|()| show(folders, hidden, name)) {
+    let copy = folders.sent().join(&parcel.name);
+    let shown = date(&copy, parcel.now)
+        .and_then(|()| sync_folder(&folders.sent()))
+        .and_then(|()| show(folders, hidden, &parcel.name));
+    match shown {
         Ok(()) => Sent::Accepted { provider_batch_id: None },
         Err(problem) => Sent::Unknown(problem),
     }
@@ -106,22 +122,39 @@ fn show(folders: &Folders, hidden: &Path, name: &str) -> Result<(), Problem> {
     sync_folder(&folders.outbox)
 }
 
-/// Where the file of that name is.
+/// Notes in the archive that the bank does not have the file at this instant.
+fn date(copy: &Path, now: DateTime<Utc>) -> Result<(), Problem> {
+    let file = File::options().append(true).open(copy);
+    let dated = file.and_then(|file| file.set_modified(now.into()).and_then(|()| file.sync_all()));
+    dated.map_err(|error| fault_at(copy, &error))
+}
+
+/// Where the file of that name is at this instant.
 ///
 /// # Errors
 /// [`Problem`] if a folder cannot be looked into.
-pub(super) fn whereabouts(folders: &Folders, name: &str) -> Result<Whereabouts, Problem> {
+pub(super) fn whereabouts(
+    folders: &Folders,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<Whereabouts, Problem> {
+    let copy = folders.sent().join(name);
     let hidden = folders.outbox.join(format!(".{name}.tmp"));
-    if !exists(&folders.sent().join(name))? {
+    if !exists(&copy)? {
         return Ok(Whereabouts::NotPlaced);
     }
     // An outbox that is not there (a share that is not mounted) must not look like an empty one.
     fs::read_dir(&folders.outbox).map_err(|error| fault_at(&folders.outbox, &error))?;
-    match (exists(&hidden)?, exists(&folders.outbox.join(name))?) {
-        (true, _) => Ok(Whereabouts::NotPlaced),
-        (false, true) => Ok(Whereabouts::Waiting),
-        (false, false) => Ok(Whereabouts::PickedUp),
+    if exists(&hidden)? {
+        return Ok(Whereabouts::NotPlaced);
     }
+    if exists(&folders.outbox.join(name))? {
+        date(&copy, now)?;
+        return Ok(Whereabouts::Waiting);
+    }
+    let dated = fs::metadata(&copy).and_then(|copy| copy.modified());
+    let not_before = dated.map_err(|error| fault_at(&copy, &error))?.into();
+    Ok(Whereabouts::PickedUp { not_before })
 }
 
 /// The name of the file that was sent under a NACHA file identity, without its extension.

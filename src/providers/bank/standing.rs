@@ -130,10 +130,10 @@ fn undecided(item: &OutgoingItem, whereabouts: Whereabouts, silence: Silence) ->
         return report;
     }
     match (whereabouts, silence) {
-        (Whereabouts::PickedUp, Silence::MeansSettled) => {
+        (Whereabouts::PickedUp { .. }, Silence::MeansSettled) => {
             ItemReport { amount: Some(item.amount), ..blank(item, Standing::Settled, "no_return") }
         }
-        (Whereabouts::PickedUp, _) => {
+        (Whereabouts::PickedUp { .. }, _) => {
             blank(item, Standing::Open, accepted.map_or("picked_up", |notice| notice.word.as_str()))
         }
         (Whereabouts::Waiting, _) => blank(item, Standing::Open, "not_picked_up"),
