@@ -471,6 +471,23 @@ async fn payouts_of_the_account_that_failed_are_noted_once_the_transfer_is_settl
 }
 
 #[tokio::test]
+async fn nobody_asks_for_payouts_of_the_account_before_the_transfer_is_settled_or_after_it_is_back()
+{
+    let mut payout = fixture("payout");
+    payout["status"] = "failed".into();
+    let page = json!({"object": "list", "url": "/v1/payouts", "data": [payout], "has_more": false});
+    let back = transfer(json!({"reversed": true, "amount_reversed": 1_234}));
+    for (settled, answer) in [(false, transfer(json!({}))), (true, back)] {
+        let mut outgoing = known("tr_1");
+        outgoing.items[0].settled = settled;
+        let server = Scripted::answering(&[ok(&answer), ok(&page)]).await;
+        let found = rail(&server.url).look_up(&outgoing).await;
+        let Found::Items(reports) = found else { panic!("{found:?}") };
+        assert_eq!(reports[0].note, None, "{settled}");
+    }
+}
+
+#[tokio::test]
 async fn whatever_becomes_of_that_question_the_answer_stands() {
     let mut outgoing = known("tr_1");
     outgoing.items[0].settled = true;

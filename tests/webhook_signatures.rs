@@ -598,6 +598,21 @@ mod paypal {
     }
 
     #[tokio::test]
+    async fn certificates_of_strangers_do_not_push_out_the_one_that_is_kept() {
+        let (trusted, stranger) = (Authority::new(), Authority::new());
+        let (server, strangers) = (trusted.serve(1).await, stranger.serve(9).await);
+        let rail = trusted.rail(json!({}));
+        let ours = headers(&server.url, &trusted.sign(&text(BODY)), json!({}));
+        genuine(heard(&rail, &ours, BODY).await);
+        for number in 0..9 {
+            let theirs = headers(&format!("{}/{number}", strangers.url), "AAAA", json!({}));
+            assert_eq!(refused(heard(&rail, &theirs, BODY).await), "untrusted_certificate");
+        }
+        // It could not be fetched again.
+        genuine(heard(&rail, &ours, BODY).await);
+    }
+
+    #[tokio::test]
     async fn many_deliveries_at_once_fetch_one_certificate() {
         let authority = Authority::new();
         let server = authority.serve(1).await;

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +30,8 @@ const SAMPLE: [(&str, &str); 3] = [
     ("commissions.csv", include_str!("sample/commissions.csv")),
 ];
 const ORG: &str = "demo";
+/// The sandbox bank's routing number, which no real bank has.
+const BANK: &str = "999999992";
 /// Rounds of submit and reconcile after which the demo gives up.
 const MOST_ROUNDS: usize = 20;
 /// Rows shown of a long list.
@@ -41,10 +42,10 @@ pub async fn run(config: &Config, output: Output, once: bool) -> anyhow::Result<
     let stop = CancellationToken::new();
     daemon::stop_on_signals(&stop)?;
     let folder = tempfile::Builder::new().prefix("payoutd-demo-").tempdir()?;
-    let paid_into = start_sandbox(&stop).await?;
-    let config = demo_config(config, &folder, &paid_into);
+    let (sandbox, paid_into) = start_sandbox(folder.path(), &stop).await?;
+    let config = demo_config(config, folder.path(), &paid_into);
     let app = App::open(&config).await?;
-    let broken = cycle(&app, output, folder.path(), &stop).await?;
+    let broken = cycle(&app, output, &sandbox, folder.path(), &stop).await?;
     if broken {
         return Ok(Exit::Failed);
     }
@@ -66,22 +67,35 @@ pub async fn run(config: &Config, output: Output, once: bool) -> anyhow::Result<
     Ok(Exit::Done)
 }
 
-async fn start_sandbox(stop: &CancellationToken) -> anyhow::Result<String> {
+/// PayPal and Stripe behind an address, and a bank behind folders that settles on the same day:
+/// the demo does not wait for Monday.
+async fn start_sandbox(
+    folder: &Path,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Sandbox, String)> {
+    let sandbox = Sandbox::new(Clock::System);
+    for rail in ["ach", "wire"] {
+        for kind in ["outbox", "inbox", "archive"] {
+            std::fs::create_dir_all(folder.join(rail).join(kind))?;
+        }
+        sandbox.open_bank(folder.join(rail).join("outbox"), folder.join(rail).join("inbox"));
+    }
+    sandbox.settle_at_once(true);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(serve(listener, Sandbox::new(Clock::System), stop.clone()));
-    Ok(url)
+    tokio::spawn(serve(listener, sandbox.clone(), stop.clone()));
+    Ok((sandbox, url))
 }
 
 fn database_url(folder: &Path) -> String {
     format!("sqlite://{}", folder.join("payoutd.db").display())
 }
 
-/// The demo's own database, rail and jobs over whatever is configured: it never touches real
+/// The demo's own database, rails and jobs over whatever is configured: it never touches real
 /// ones.
-fn demo_config(config: &Config, folder: &TempDir, paid_into: &str) -> Config {
+fn demo_config(config: &Config, folder: &Path, paid_into: &str) -> Config {
     let mut demo = config.clone();
-    demo.database.url = database_url(folder.path()).into();
+    demo.database.url = database_url(folder).into();
     demo.database.auto_migrate = true;
     demo.jobs.ship();
     let paypal = &mut demo.providers.paypal;
@@ -90,6 +104,29 @@ fn demo_config(config: &Config, folder: &TempDir, paid_into: &str) -> Config {
     paypal.client_secret = "demo".to_owned().into();
     // Small enough that the sample leaves in several calls.
     paypal.batch_size = 25;
+    let stripe = &mut demo.providers.stripe;
+    stripe.base_url = paid_into.to_owned();
+    stripe.secret_key = "sk_test_demo".to_owned().into();
+    let path = |rail: &str, kind: &str| folder.join(rail).join(kind).display().to_string();
+    let ach = &mut demo.providers.ach;
+    ach.outbox = path("ach", "outbox");
+    ach.inbox = path("ach", "inbox");
+    ach.archive = path("ach", "archive");
+    ach.immediate_destination = BANK.to_owned();
+    ach.immediate_destination_name = "SANDBOX BANK".to_owned();
+    ach.immediate_origin = "0000000001".to_owned();
+    ach.immediate_origin_name = "DEMO SHOP".to_owned();
+    ach.company_name = "DEMO SHOP".to_owned();
+    ach.company_id = "0000000001".to_owned();
+    ach.odfi = BANK[..8].to_owned();
+    let wire = &mut demo.providers.wire;
+    wire.outbox = path("wire", "outbox");
+    wire.inbox = path("wire", "inbox");
+    wire.archive = path("wire", "archive");
+    wire.debtor_name = "Demo Shop".to_owned();
+    wire.debtor_account = "1000001".to_owned();
+    wire.debtor_routing = BANK.to_owned();
+    wire.debtor_city = "New York".to_owned();
     demo
 }
 
@@ -97,6 +134,7 @@ fn demo_config(config: &Config, folder: &TempDir, paid_into: &str) -> Config {
 async fn cycle(
     app: &App,
     output: Output,
+    sandbox: &Sandbox,
     folder: &Path,
     stop: &CancellationToken,
 ) -> anyhow::Result<bool> {
@@ -116,6 +154,7 @@ async fn cycle(
     let decided = run_job(app, output, "auto-payout", stop).await?;
     for round in 1.. {
         run_job(app, output, "submit-transfers", stop).await?;
+        sandbox.scan_bank()?;
         run_job(app, output, "reconcile-transfers", stop).await?;
         let open = app.engine.store.open_payouts().await?;
         if open == 0 || stop.is_cancelled() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
 use super::submission::{body_hash, outgoing};
@@ -22,6 +22,8 @@ pub(super) struct Claimed {
     pub transfers: Vec<Transfer>,
     /// What its rail told of its transfers so far.
     pub heard: HashMap<TransferId, Vec<Notice>>,
+    /// Until when no other worker asks about it.
+    pub until: DateTime<Utc>,
 }
 
 /// What the provider answered about one submission.
@@ -50,7 +52,8 @@ impl Engine {
                 Reach::All => tx.submissions_open(org, after, CLAIM).await?,
             };
             let ids: Vec<_> = rows.iter().map(|row| &row.submission_id).collect();
-            tx.submissions_check_later(org, &ids, now + CLAIMED_FOR).await?;
+            let until = now + CLAIMED_FOR;
+            tx.submissions_check_later(org, &ids, until).await?;
             let mut heard = HashMap::<_, HashMap<_, Vec<_>>>::new();
             for said in tx.notices_of(org, &ids).await? {
                 let of_submission = heard.entry(said.submission_id).or_default();
@@ -60,7 +63,7 @@ impl Engine {
             for row in rows {
                 let transfers = tx.transfers_of(org, &row.submission_id).await?;
                 let heard = heard.remove(&row.submission_id).unwrap_or_default();
-                claimed.push(Claimed { row, transfers, heard });
+                claimed.push(Claimed { row, transfers, heard, until });
             }
             tx.commit().await?;
             Ok(claimed)
@@ -90,7 +93,7 @@ impl Engine {
     }
 
     fn outgoing_of(&self, claimed: &Claimed) -> Outgoing {
-        let Claimed { row, transfers, heard } = claimed;
+        let Claimed { row, transfers, heard, .. } = claimed;
         let mut outgoing = outgoing(row, transfers, self.clock.now());
         for (item, transfer) in outgoing.items.iter_mut().zip(transfers) {
             item.heard = heard.get(&transfer.transfer_id).cloned().unwrap_or_default();

@@ -62,7 +62,9 @@ impl Engine {
         tally: &mut Tally,
     ) -> Result<(), EngineError> {
         if !self.store.letter_known(&letter.hash).await? {
-            for statement in &letter.statements {
+            // What could not be read in full has gaps that would look like missing payments.
+            let whole = letter.statements.iter().filter(|_| letter.problem.is_none());
+            for statement in whole {
                 let kind = provider.kind();
                 let compared =
                     self.reconcile_statement(work, kind, statement, &letter.name).await?;

@@ -167,7 +167,8 @@ impl Engine {
             state: SubmissionState::Accepted,
             provider_batch_id,
             problem: None,
-            next_check_at: Some(self.clock.now()),
+            next_check_at: Some(claimed.until),
+            claimed_until: Some(claimed.until),
             counts: false,
             refused: false,
         };
@@ -241,6 +242,7 @@ impl Engine {
                 provider_batch_id: None,
                 problem: Some((problem.code.clone(), problem.message.clone())),
                 next_check_at: self.next_check(row, open > 0, last_settled, now),
+                claimed_until: Some(claimed.until),
                 counts: true,
                 refused,
             };
@@ -298,7 +300,7 @@ impl Engine {
             for amount in &sorted.still_open {
                 tally.outcome("open", *amount)?;
             }
-            self.record_reports(work, &mut tx, row, &sorted).await?;
+            self.record_reports(work, &mut tx, claimed, &sorted).await?;
             tx.commit().await?;
             Ok(tally)
         })
@@ -311,9 +313,10 @@ impl Engine {
         &self,
         work: &Work,
         tx: &mut Tx,
-        row: &SubmissionRow,
+        claimed: &Claimed,
         sorted: &Sorted,
     ) -> Result<(), EngineError> {
+        let row = &claimed.row;
         let now = self.clock.now();
         let open = !sorted.still_open.is_empty();
         let review = open && self.is_past_horizon(row, now);
@@ -332,6 +335,7 @@ impl Engine {
             provider_batch_id: None,
             problem: None,
             next_check_at: self.next_check(row, open, last_settled, now),
+            claimed_until: Some(claimed.until),
             counts: true,
             refused: false,
         };

@@ -80,6 +80,7 @@ impl Engine {
                 provider_batch_id: None,
                 problem: Some(("not_paid".to_owned(), found.to_owned())),
                 next_check_at: None,
+                claimed_until: None,
                 counts: false,
                 refused: true,
             };

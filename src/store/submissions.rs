@@ -80,7 +80,8 @@ const SUBMISSION_RECORD: &str = "
 const SUBMISSION_CHECKED: &str = "
     UPDATE submissions
     SET state = $3, provider_batch_id = COALESCE($4, provider_batch_id), problem_code = $5,
-        problem_message = $6, next_check_at = $7, checks = checks + $8,
+        problem_message = $6, checks = checks + $8,
+        next_check_at = CASE WHEN next_check_at < $11 THEN next_check_at ELSE $7 END,
         refusals = CASE WHEN $9 = 1 THEN refusals + 1 ELSE 0 END,
         refused_since = CASE WHEN $9 = 1 THEN COALESCE(refused_since, $10) END,
         updated_at = $10
@@ -156,6 +157,8 @@ pub struct CheckRecord {
     pub provider_batch_id: Option<String>,
     pub problem: Option<(String, String)>,
     pub next_check_at: Option<DateTime<Utc>>,
+    /// Until when the check was claimed: a check that was brought forward meanwhile stays so.
+    pub claimed_until: Option<DateTime<Utc>>,
     /// Whether it counts as a check in the growing schedule.
     pub counts: bool,
     /// Whether the provider refused the same bytes again.
@@ -364,6 +367,7 @@ impl Tx {
         let update = update.bind(record.provider_batch_id.clone()).bind(code).bind(message);
         let update =
             update.bind(record.next_check_at).bind(record.counts).bind(record.refused).bind(now);
+        let update = update.bind(record.claimed_until);
         Ok(update.run(self).await? == 1)
     }
 

@@ -1,8 +1,14 @@
 //! A server that gives the answers it was told, one per connection, and is gone.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// How long a script waits for a call that never comes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Scripted {
     pub url: String,
@@ -30,7 +36,8 @@ impl Scripted {
 
     /// The requests, once all answers are given; from then on nobody listens.
     pub async fn heard(self) -> Vec<String> {
-        self.task.await.expect("the script went to its end")
+        let heard = timeout(PATIENCE, self.task).await.expect("every answer was asked for");
+        heard.expect("the script went to its end")
     }
 }
 

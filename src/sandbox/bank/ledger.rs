@@ -107,7 +107,7 @@ pub(in crate::sandbox) enum Event {
         outbox: String,
         identity: String,
     },
-    Taken(Payment),
+    Taken(Box<Payment>),
     Settled {
         id: String,
     },
@@ -159,7 +159,7 @@ impl Ledger {
                 self.outboxes.insert(outbox);
                 self.received.insert(identity);
             }
-            Event::Taken(payment) => self.take(payment),
+            Event::Taken(payment) => self.take(*payment),
             Event::Settled { id } => self.change(&id, |one| one.status = PaymentStatus::Settled),
             Event::CameBack { id, code, on } => self.change(&id, |one| {
                 one.status = PaymentStatus::Returned;

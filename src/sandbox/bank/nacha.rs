@@ -14,6 +14,7 @@ pub(super) fn returns(
     origin: &Origin,
     payments: &[&Payment],
     on: NaiveDate,
+    number: &str,
     now: DateTime<Utc>,
 ) -> Result<String, Unfit> {
     let addenda = |one: &Payment| {
@@ -31,13 +32,14 @@ pub(super) fn returns(
         let entries = of_kind.map(|one| (one.amount, addenda(one), *one)).collect();
         batches.push(batch(origin, &sec, "RETURN", Some(on), entries, batches.len()));
     }
-    write(&file(origin, batches, 'A', now))
+    write(&file(origin, batches, number, now))
 }
 
 /// Entries that were paid, each with what is to be changed.
 pub(super) fn changes(
     origin: &Origin,
     payments: &[(&Payment, String, String)],
+    number: &str,
     now: DateTime<Utc>,
 ) -> Result<String, Unfit> {
     let entry = |(one, code, corrected): &(&Payment, String, String)| {
@@ -51,7 +53,7 @@ pub(super) fn changes(
     // Nothing moves by a notification: its amounts are zero.
     let entries = payments.iter().map(|one| (0, entry(one), one.0)).collect();
     let batches = vec![batch(origin, "COR", "NOC", None, entries, 0)];
-    write(&file(origin, batches, 'B', now))
+    write(&file(origin, batches, number, now))
 }
 
 fn kinds(payments: &[&Payment]) -> Vec<String> {
@@ -70,13 +72,14 @@ fn odfi(origin: &Origin) -> String {
     origin.bank.get(..8).unwrap_or("00000000").to_owned()
 }
 
-fn file(origin: &Origin, batches: Vec<Batch>, modifier: char, now: DateTime<Utc>) -> File {
+fn file(origin: &Origin, batches: Vec<Batch>, number: &str, now: DateTime<Utc>) -> File {
     let header = FileHeader {
         destination: origin.sender.clone(),
         origin: origin.bank.clone(),
         date: now.format("%y%m%d").to_string(),
         time: now.format("%H%M").to_string(),
-        modifier,
+        // Files of one minute differ by it, so it comes from what is different in all of them.
+        modifier: number.chars().last().unwrap_or('A'),
         destination_name: origin.name.clone(),
         origin_name: "SANDBOX BANK".to_owned(),
         reference: String::new(),

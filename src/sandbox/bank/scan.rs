@@ -69,7 +69,7 @@ fn take(desk: &mut Desk, door: &Door, file: &Path, clock: &Clock) -> io::Result<
         }
     }
     let mut events: Vec<_> =
-        judged.payments.iter().cloned().map(|one| Event::Taken(one).into()).collect();
+        judged.payments.iter().cloned().map(Box::new).map(Event::Taken).map(Into::into).collect();
     if judged.fault.is_none() {
         let outbox = door.outbox.to_string_lossy().into_owned();
         events.push(Event::Received { outbox, identity }.into());
@@ -176,7 +176,8 @@ fn tell_come_back(
         let number = fresh_number(clock);
         let (kind, extension, text) = match origin.rail {
             Rail::Ach => {
-                let text = nacha::returns(origin, &payments, on, now).map_err(unwritable)?;
+                let text =
+                    nacha::returns(origin, &payments, on, &number, now).map_err(unwritable)?;
                 ("nacha.return", "ach", text)
             }
             Rail::Wire => {
@@ -205,8 +206,9 @@ fn tell_changed(
         Some((one, code, noc.corrected.clone().unwrap_or_default()))
     };
     let changes: Vec<_> = payments.iter().filter_map(change).collect();
-    let text = nacha::changes(origin, &changes, desk.bank.now(clock)).map_err(unwritable)?;
-    let name = file_name(&fresh_number(clock), "nacha.noc", "ach");
+    let (number, now) = (fresh_number(clock), desk.bank.now(clock));
+    let text = nacha::changes(origin, &changes, &number, now).map_err(unwritable)?;
+    let name = file_name(&number, "nacha.noc", "ach");
     post::drop_file(Path::new(&origin.inbox), &name, &text)
 }
 

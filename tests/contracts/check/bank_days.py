@@ -25,13 +25,14 @@ class Days:
         self.day = MONDAY
         self.begin(MONDAY)
 
-    def begin(self, day):
+    def begin(self, day, ask=True):
         """The morning of `day`: what is due at the bank happens, then payoutd reads its inbox."""
         if day != MONDAY:
             self.bank.advance_to(day)
         self.day = day
         self.payoutd.set_clock(datetime.datetime.combine(day, datetime.time(14)))
-        self.ask()
+        if ask:
+            self.ask()
 
     def ask(self):
         """payoutd reads its letters, and settles by them; once more, so that nothing counts
@@ -156,6 +157,36 @@ def a_silent_bank(days):
                 ["completed", "completed"])
 
 
+def no_letters(days):
+    """A bank that tells nothing at all, for days: silence settles an ACH payment, and no wire."""
+    print("no letters for days")
+    for account in ("ACME", "GLOBEX"):
+        days.bank.account(account, behaviour="accept", parameters={})
+    mute = ("ach-mute", "wire-mute")
+    days.payoutd.take_in([
+        ach(mute[0], "Zoë", "70.00", ELSEWHERE[2], "3"),
+        wire(mute[1], "Zoë", "71.00", ELSEWHERE[2], "3"),
+    ], "mute")
+    days.send()
+    days.bank.scan()
+    inbox, lost = days.home / "inbox", days.home / "lost"
+    lost.mkdir()
+    for _ in range(10):
+        for letter in inbox.iterdir():
+            letter.rename(lost / letter.name)
+        days.begin(days.day + datetime.timedelta(days=1), ask=False)
+        for letter in inbox.iterdir():
+            letter.rename(lost / letter.name)
+        days.ask()
+    after = days.status()
+    claim_equal("after ten days", [after[key] for key in mute], ["completed", "processing"])
+    for letter in lost.iterdir():
+        letter.rename(inbox / letter.name)
+    days.ask()
+    claim_equal("when the letters are found, the wire is completed too",
+                [days.status()[key] for key in mute], ["completed", "completed"])
+
+
 def a_file_refused_whole(days):
     """The bank refuses whole files: nothing was paid, and it is our fault, not the payees'."""
     print("whole files refused")
@@ -193,8 +224,9 @@ def books_against_books(days):
     expected = {}
     for reference, (key, payout) in ours.items():
         payments = theirs.get(reference, [])
-        claim(f"{key} is on the bank's books once", len(payments) == (0 if "whole" in key else 1),
-              payments)
+        times = 0 if "whole" in key else 1
+        claim_equal(f"{key} is on the bank's books {'once' if times else 'never'}",
+                    len(payments), times)
         for payment in payments:
             expected[key] = (state(payment), payment["amount"])
     found = {key: (payout["status"], int(payout["amount"].replace(".", "")))
@@ -223,6 +255,7 @@ def check():
         a_file_twice(days)
         late_returns(days, back)
         a_silent_bank(days)
+        no_letters(days)
         a_file_refused_whole(days)
         books_against_books(days)
 

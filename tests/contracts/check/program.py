@@ -5,11 +5,12 @@ import csv
 import datetime
 import json
 import os
+import shutil
 import subprocess
 import time
 import urllib.request
 
-from processes import TARGET, process
+from processes import ROOT, TARGET, process
 
 BINARY = TARGET / "debug/payoutd"
 ORG = "contract-org"
@@ -135,6 +136,15 @@ class Payoutd:
         """What `payoutd check` finds wrong."""
         lines = self.json("check", codes=(0, 1))["invariants"]
         return [line for line in lines if not line["ok"]]
+
+
+def jobs_at_rest(folder):
+    """The jobs in a folder of their own, where none of them runs by itself."""
+    rest = folder / "jobs"
+    shutil.copytree(ROOT / "jobs", rest)
+    for job in rest.glob("*.toml"):
+        job.write_text(job.read_text().replace("enabled = true", "enabled = false"))
+    return rest
 
 
 class Sandbox:

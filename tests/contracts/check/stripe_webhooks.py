@@ -5,12 +5,11 @@ usage: python stripe_webhooks.py"""
 
 import http.client
 import json
-import shutil
 import time
 
 import program
-from processes import ROOT, folder_of, free_port, process
-from program import ORG, Payee, Payoutd
+from processes import folder_of, free_port, process
+from program import ORG, Payee, Payoutd, jobs_at_rest
 from report import claim, claim_equal, run
 from stripe import WebhookSignature
 
@@ -110,15 +109,6 @@ def refused(payoutd, door):
     claim("ten megabytes are refused", status == 0 or 400 <= status < 500, status)
     payoutd.job("reconcile-transfers", now=False)
     claim_equal("nothing of it moved anything", payoutd.payouts()["w2"]["status"], "completed")
-
-
-def jobs_at_rest(folder):
-    """The jobs, none of which runs by itself."""
-    rest = folder / "jobs"
-    shutil.copytree(ROOT / "jobs", rest)
-    for job in rest.glob("*.toml"):
-        job.write_text(job.read_text().replace("enabled = true", "enabled = false"))
-    return rest
 
 
 def check():
