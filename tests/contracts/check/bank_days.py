@@ -10,7 +10,7 @@ from bank import bank
 from bank_payees import (
     CLOSED, ELSEWHERE, MOCK_BANK, NAMES, ach, open_accounts, settings, wire)
 from processes import folder_of
-from program import Payoutd
+from program import ORG, Payoutd
 from report import claim, claim_equal, run
 
 MONDAY = datetime.date(2026, 11, 23)
@@ -60,6 +60,13 @@ class Days:
         """The status of every payout."""
         return {key: payout["status"] for key, payout in self.payoutd.payouts().items()}
 
+    def verified(self, key):
+        """Whether an affiliate's method can be paid, as the gates say."""
+        explained = self.payoutd.json("affiliate", "explain", key, "--org", ORG)
+        gates = {gate["gate"]: gate["passed"]
+                 for wallet in explained["wallets"] for gate in wallet["gates"]}
+        return gates["method_unverified"]
+
     def reference(self, key):
         """Our reference of the last transfer of an affiliate's payout."""
         return self.payoutd.show(self.payoutd.payouts()[key])["transfers"][-1]["reference"]
@@ -105,6 +112,8 @@ def accepted_and_refused(days):
     after = days.status()
     claim_equal("who has no account is refused", [after["ach-closed"], after["wire-closed"]],
                 ["failed", "failed"])
+    claim("and is not paid to again", not days.verified("ach-closed")
+          and not days.verified("wire-closed"))
     claim("nobody else is", "failed" not in {v for k, v in after.items() if "closed" not in k})
     days.begin(MONDAY + datetime.timedelta(days=2))
     booked = {key: status for key, status in days.status().items() if "closed" not in key}
@@ -132,8 +141,28 @@ def late_returns(days, back):
     after = days.status()
     claim_equal("what came back is returned", {key: after[key] for key in back},
                 {key: "returned" for key in back})
+    claim("and not paid to again", not any(days.verified(key) for key in back))
     claim_equal("nobody else changed", {k: v for k, v in after.items() if k not in back},
                 {k: v for k, v in before.items() if k not in back})
+
+
+def statements(days):
+    """The bank's statements so far agree with our books; one with a hole does not."""
+    print("statements")
+    found = days.payoutd.json("reconcile", "breaks", "--org", ORG)
+    claim_equal("the statements and our books agree", found, [])
+    days.bank.account("GLOBEX", behaviour="statement-gap", parameters={})
+    days.payoutd.take_in([wire("wire-gap", "Zoë", "45.00", ELSEWHERE[3], "4")], "gap")
+    days.send()
+    days.pick_up()
+    gap = days.reference("wire-gap")
+    for _ in range(2):
+        days.begin(days.day + datetime.timedelta(days=1))
+    found = days.payoutd.json("reconcile", "breaks", "--org", ORG)
+    claim_equal("what a statement leaves out is found, and nothing else",
+                [(b["kind"], b["subject"], b["ours"]) for b in found],
+                [("missing_there", gap, "45.00")])
+    claim_equal("no money moved for that", days.status()["wire-gap"], "completed")
 
 
 def a_silent_bank(days):
@@ -151,8 +180,8 @@ def a_silent_bank(days):
     first = days.status()
     claim("silence is no refusal", all(first[key] in ("processing", "completed")
                                        for key in silent), first)
-    for day in (1, 2, 3, 4, 7, 8):
-        days.begin(datetime.date(2026, 11, 30) + datetime.timedelta(days=day))
+    for _ in range(8):
+        days.begin(days.day + datetime.timedelta(days=1))
     claim_equal("a week later both are completed", [days.status()[key] for key in silent],
                 ["completed", "completed"])
 
@@ -200,8 +229,9 @@ def a_file_refused_whole(days):
     days.pick_up()
     days.begin(days.day + datetime.timedelta(days=1))
     after = days.status()
-    claim_equal("both payouts failed", [after["ach-whole"], after["wire-whole"]],
-                ["failed", "failed"])
+    whole = ("ach-whole", "wire-whole")
+    claim_equal("both payouts failed", [after[key] for key in whole], ["failed", "failed"])
+    claim("the payees are as good as before", all(days.verified(key) for key in whole))
 
 
 def books_against_books(days):
@@ -254,6 +284,7 @@ def check():
         back = accepted_and_refused(days)
         a_file_twice(days)
         late_returns(days, back)
+        statements(days)
         a_silent_bank(days)
         no_letters(days)
         a_file_refused_whole(days)
