@@ -253,6 +253,15 @@ async fn an_acknowledgement_of_the_whole_finds_our_file_by_its_name_or_its_ident
 }
 
 #[tokio::test]
+async fn a_refusal_of_the_whole_puts_no_payees_account_at_fault() {
+    let (letter, report) =
+        acknowledged("FILE x\nNAME SUBMISSION00001.ach\nSTATUS RJCT AC04\n").await;
+    assert_eq!(letter.notices[0].code, None);
+    let problem = report.problem.expect("a reason");
+    assert!(!problem.of_method && problem.message.starts_with("AC04"), "{problem}");
+}
+
+#[tokio::test]
 async fn a_duplicate_says_neither_paid_nor_refused_and_silence_does_not_settle_it() {
     for text in [
         "FILE x\nNAME SUBMISSION00001.ach\nSTATUS RJCT DUPL we have had this file\n".to_owned(),
@@ -328,4 +337,30 @@ async fn a_booking_outweighs_a_refusal_and_the_contradiction_is_noted() {
     let report = after(&[refusal, booked("100.00", "1")]).await;
     assert_eq!(report.standing, Standing::Settled);
     assert!(report.note.expect("a note").starts_with("refused"));
+}
+
+/// What a fault of a line may do to a letter: bytes cut out, and others put in.
+#[tokio::test]
+async fn no_letter_whatever_stops_the_collector() {
+    let letters = [
+        "ach/nacha.ack-1.txt",
+        "ach/nacha.return-1.ach",
+        "ach/camt.054.001.08-2.xml",
+        "wire/pain.002.001.10-1.xml",
+        "wire/camt.053.001.08-1.xml",
+        "wire/pacs.004.001.09-1.xml",
+    ];
+    let desk = ach(|_| {});
+    for name in letters {
+        let whole = contract(&format!("recorded/{name}"));
+        for at in (0..whole.len()).step_by(23) {
+            let mut bytes = whole.clone();
+            bytes.drain(at..(at + 7).min(whole.len()));
+            desk.drop_in("cut", &bytes);
+            bytes.splice(at.min(bytes.len())..at.min(bytes.len()), [0xff, b'9', b' ', 0]);
+            desk.drop_in("spoilt", &bytes);
+            desk.drop_in("end", &whole[..at]);
+            assert_eq!(desk.rail.collect().await.expect("an inbox").len(), 3, "{name} at {at}");
+        }
+    }
 }

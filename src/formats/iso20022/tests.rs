@@ -207,6 +207,9 @@ fn what_is_no_message_of_a_bank_is_unreadable() {
     for text in ["", "01,MOCKBANK,ACME", "<Document/>", "<Document>", expansion] {
         assert!(read(text).is_err(), "{text}");
     }
+    assert!(read(&"<a>".repeat(500_000)).is_err());
+    let deep = "<a>".repeat(100_000) + &"</a>".repeat(100_000);
+    assert_eq!(read(&deep), Err(Unreadable::OtherMessage));
 }
 
 prop_compose! {

@@ -26,6 +26,7 @@ impl News {
     /// Notices, and what could not be read beside them.
     pub(super) fn new(kind: &str, notices: Vec<Notice>, faults: &[String]) -> Self {
         let problem = partly_unreadable(faults);
+        let notices = notices.into_iter().map(about_us).collect();
         Self { kind: kind.to_owned(), notices, statements: Vec::new(), problem }
     }
 
@@ -169,6 +170,18 @@ fn of_entry(batch: &nacha::Batch, entry: &nacha::Entry) -> Result<Option<Notice>
         on: batch.effective,
         correction: correction.unwrap_or_default(),
     }))
+}
+
+/// A whole file is refused because of us, whatever its code would say of a payee's account: then
+/// the code is told in words, so that no method is taken for closed.
+fn about_us(notice: Notice) -> Notice {
+    match &notice.code {
+        Some(code) if notice.whole && reasons::is_of_method(code) => {
+            let words = notice.message.as_deref().unwrap_or("said of the whole file");
+            Notice { message: Some(format!("{code}: {words}")), code: None, ..notice }
+        }
+        _ => notice,
+    }
 }
 
 fn partly_unreadable(faults: &[String]) -> Option<Problem> {

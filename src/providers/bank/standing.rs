@@ -93,11 +93,7 @@ fn problem(notice: &Notice) -> Problem {
     let words = notice.message.clone();
     let words = words.or_else(|| reasons::meaning(&code).map(str::to_owned));
     let problem = Problem::new(code, words.unwrap_or_else(|| "the bank gave no words".to_owned()));
-    // A whole file is refused because of us, whatever the code says of single accounts.
-    match reasons::is_of_method(&problem.code) && !notice.whole {
-        true => problem.of_method(),
-        false => problem,
-    }
+    if reasons::is_of_method(&problem.code) { problem.of_method() } else { problem }
 }
 
 fn of_booking(item: &OutgoingItem, booked: &Notice) -> ItemReport {
