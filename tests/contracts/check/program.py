@@ -5,6 +5,7 @@ import csv
 import datetime
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -112,6 +113,16 @@ class Payoutd:
         with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as out:
             out.write(HEADERS[name] + "\n")
             csv.writer(out, lineterminator="\n").writerows(rows)
+
+    @contextlib.contextmanager
+    def daemon(self):
+        """Runs the daemon with its HTTP server beside the `with` block; where it listens."""
+        log = self.folder / "daemon.log"
+        environment = {**self.environment, "PAYOUTD__HTTP__LISTEN": "127.0.0.1:0"}
+        with process([BINARY, "run"], log, "http.listening", environment) as running:
+            yield re.search(r'http\.listening" address="([^"]+)"', log.read_text())[1]
+            if running.poll() is not None:
+                raise RuntimeError(f"the daemon has ended: see {log}")
 
     def request_all(self):
         """Releases and requests everything."""
