@@ -453,3 +453,25 @@ async fn the_bank_shows_its_day_its_manners_and_what_it_was_handed() {
                      "amount": "250.00", "status": "settled"});
     assert_eq!(books["bank"][0], row);
 }
+
+#[tokio::test]
+async fn letters_are_lost_doubled_and_torn_like_answers_over_a_wire() {
+    let bank = Bank::open().await;
+    let fault = |on: &str, fault: &str| json!({"on": on, "fault": fault});
+    for fault in [
+        fault("DROP /nacha.ack", "lost_response"),
+        fault("DROP /camt.054", "doubled"),
+        fault("DROP /pain.002", "garbled"),
+    ] {
+        bank.at.control("POST", "faults", fault).await;
+    }
+    bank.place("BATCH.ach", &three_credits());
+    assert_eq!(bank.answers().await, []);
+    let answers = bank.after(1).await;
+    assert_eq!(kinds(&answers), ["camt.054", "camt.054"]);
+    assert_eq!(answers[0].1, answers[1].1);
+    bank.place("WIRES.xml", &wires("MESSAGE00000001"));
+    let answers = bank.answers().await;
+    assert_eq!(kinds(&answers), ["camt.054", "pain.002"]);
+    assert!(iso20022::read(&answers[1].1).is_err());
+}

@@ -44,6 +44,7 @@ CREATE TABLE notices (
     amount_minor   INTEGER,
     currency       TEXT,
     provider_id    TEXT,
+    account        TEXT,
     said_on        TEXT,
     correction     TEXT    NOT NULL,
     received_at    TEXT    NOT NULL,

@@ -33,6 +33,8 @@ pub struct Notice {
     pub amount: Option<Money>,
     /// The rail's own id of the transfer.
     pub provider_id: Option<String>,
+    /// Our account that it was booked on, where the rail names it.
+    pub account: Option<String>,
     /// The day that the rail gives for it: booked, returned, accepted for.
     pub on: Option<NaiveDate>,
     /// For `corrected`: the fields of the destination that the bank says are other than we have.

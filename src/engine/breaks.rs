@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tracing::info;
 
-use super::statement::{Sheet, StatedPayment, moved_within};
+use super::statement::{Sheet, StatedPayment, moved_within, speaks_by_letters};
 use super::{Engine, EngineError, Work};
 use crate::domain::{BreakId, BreakKind, Currency, MethodKind, OrgId, Statement};
 use crate::store::{NewBreak, SettledRow, StatedSubmission, StatedTransfer, Tx};
@@ -32,6 +32,26 @@ pub struct Against<'a> {
     pub source: &'a str,
     /// Whether what it says of single transfers is kept as notices too, so that they learn of it.
     pub told: bool,
+}
+
+impl Against<'_> {
+    /// The rails whose payments may be in it. A bank's statement that arrived in an inbox says
+    /// which account it is of, and not which rail is paid from that.
+    fn rails(&self) -> &[MethodKind] {
+        match self.told && speaks_by_letters(self.kind) {
+            true => &[MethodKind::Ach, MethodKind::Wire],
+            false => std::slice::from_ref(&self.kind),
+        }
+    }
+
+    /// Whether a settled payment should be in it: a bank's statement covers one account only, the
+    /// one that the booking named. Where none was named, a person has to have said so.
+    fn covers(&self, settled: &SettledRow) -> bool {
+        match &settled.account {
+            Some(account) => *account == self.statement.account,
+            None => !(self.told && speaks_by_letters(self.kind)),
+        }
+    }
 }
 
 /// What came of comparing a statement.
@@ -104,7 +124,10 @@ impl Engine {
                 left.extend(self.compare_page(work, org, against, page, &mut compared).await?);
             }
             unknown = left;
-            self.compare_missing(work, org, against, &sheet, &mut compared).await?;
+            for kind in against.rails() {
+                let against = (against, *kind);
+                self.compare_missing(work, org, against, &sheet, &mut compared).await?;
+            }
         }
         self.keep_unknown(work, against, &orgs, &unknown, &mut compared).await?;
         info!(event = "statement.compared", provider = %against.kind, source = against.source,
@@ -250,7 +273,7 @@ impl Engine {
         &self,
         work: &Work,
         org: &OrgId,
-        against: Against<'_>,
+        (against, kind): (Against<'_>, MethodKind),
         sheet: &Sheet,
         compared: &mut Compared,
     ) -> Result<(), EngineError> {
@@ -259,16 +282,20 @@ impl Engine {
         let mut after: (DateTime<Utc>, String) = (begin, String::new());
         loop {
             let start = (after.0, after.1.as_str());
-            let rail = (against.kind, currency);
+            let rail = (kind, currency);
             let page = self.store.settled_since(org, rail, start, PAGE as i64).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = (last.settled_at, last.transfer_id.to_string());
-            let is_missing =
-                |settled: &&SettledRow| moved_within(settled, from, to) && !sheet.has(settled);
+            let is_missing = |settled: &&SettledRow| {
+                moved_within(settled, from, to) && !sheet.has(settled) && against.covers(settled)
+            };
             let breaks: Vec<_> = page
                 .iter()
                 .filter(is_missing)
-                .map(|settled| self.missing_there(against, settled))
+                .map(|settled| NewBreak {
+                    method_kind: kind,
+                    ..self.missing_there(against, settled)
+                })
                 .collect();
             self.keep_page(work, org, against.source, &breaks, compared).await?;
         }

@@ -124,7 +124,7 @@ impl Sandbox {
     /// # Errors
     /// Any error of reading or writing files.
     pub fn scan_bank(&self) -> io::Result<()> {
-        bank::scan(&mut self.desk(), &self.clock)
+        bank::scan(&mut self.desk(), self)
     }
 
     /// Tells an endpoint from now on what happens at its provider.

@@ -34,13 +34,13 @@ const SUBMISSIONS_NAMED: &str = "
 
 const NOTICE_INSERT: &str = "
     INSERT INTO notices (org_id, notice_id, transfer_id, submission_id, letter_hash, word, code,
-                         message, amount_minor, currency, provider_id, said_on, correction,
-                         received_at)
+                         message, amount_minor, currency, provider_id, account, said_on,
+                         correction, received_at)
     {rows}";
 const NOTICES_OF: &str = "
     WITH wanted(submission_id) AS MATERIALIZED ({rows})
     SELECT n.submission_id, n.transfer_id, t.reference, n.word, n.code, n.message, n.amount_minor,
-           n.currency, n.provider_id, n.said_on, n.correction
+           n.currency, n.provider_id, n.account, n.said_on, n.correction
     FROM wanted CROSS JOIN notices n
     JOIN transfers t ON t.org_id = n.org_id AND t.transfer_id = n.transfer_id
     WHERE n.org_id = $1 AND n.submission_id = wanted.submission_id ORDER BY n.notice_id";
@@ -97,6 +97,7 @@ struct NoticeRow {
     amount_minor: Option<i64>,
     currency: Option<Currency>,
     provider_id: Option<String>,
+    account: Option<String>,
     said_on: Option<String>,
     correction: String,
 }
@@ -123,6 +124,7 @@ impl NoticeRow {
             message: self.message,
             amount: amount.map(|(minor, currency)| Money::new(minor, currency)),
             provider_id: self.provider_id,
+            account: self.account,
             on: self.said_on.and_then(|day| day.parse::<NaiveDate>().ok()),
             correction,
         };
@@ -199,6 +201,7 @@ impl Tx {
                 Value::Int(amount.map(|amount| amount.minor)),
                 amount.as_ref().map(|amount| &amount.currency).into(),
                 notice.provider_id.clone().into(),
+                notice.account.clone().into(),
                 notice.on.map(|day| day.to_string()).into(),
                 correction.expect("a map of text is always JSON").into(),
                 now.into(),

@@ -68,6 +68,12 @@ async fn hold(h: &Harness, kind: MethodKind, statement: &Statement) -> Compared 
     h.engine.hold_against(&h.work(), against).await.expect("a comparison")
 }
 
+/// The same of a statement that came in a letter.
+async fn arrived(h: &Harness, kind: MethodKind, statement: &Statement) -> Compared {
+    let against = Against { kind, org: None, statement, source: "a letter", told: true };
+    h.engine.hold_against(&h.work(), against).await.expect("a comparison")
+}
+
 async fn breaks(h: &Harness) -> Vec<BreakRow> {
     h.store.breaks(&h.org, false, "", 100).await.expect("breaks")
 }
@@ -90,8 +96,8 @@ async fn as_if_by(h: &Harness, kind: &str) {
 async fn letter(h: &Harness, reference: &str, word: &str, on: &str) {
     h.change(&format!(
         "INSERT INTO notices (org_id, notice_id, transfer_id, submission_id, letter_hash, word,
-                              said_on, correction, received_at)
-         SELECT org_id, 'no_{word}{on}', transfer_id, submission_id, 'hash', '{word}', '{on}',
+                              account, said_on, correction, received_at)
+         SELECT org_id, 'no_{word}{on}', transfer_id, submission_id, 'hash', '{word}', '1', '{on}',
                 '{{}}', updated_at
          FROM transfers WHERE reference = '{reference}'"
     ))
@@ -99,6 +105,20 @@ async fn letter(h: &Harness, reference: &str, word: &str, on: &str) {
 }
 
 on_both! {
+    async fn a_statement_covers_its_own_account_and_no_other(h: &Harness) {
+        let references = paid(h, &["ana", "ben"]).await;
+        as_if_by(h, "ach").await;
+        letter(h, &references[0], "booked", "2026-03-02").await;
+        let of_another = Statement { account: "2".to_owned(), ..statement(Vec::new()) };
+        for kind in [MethodKind::Ach, MethodKind::Wire] {
+            assert_eq!(arrived(h, kind, &of_another).await.found, 0);
+        }
+        // Whichever of the two rails collects it: ben has no booking, so nobody knows his account.
+        assert_eq!(arrived(h, MethodKind::Wire, &statement(Vec::new())).await.found, 1);
+        let found = &breaks(h).await[0];
+        assert_eq!((found.method_kind, &found.subject), (MethodKind::Ach, &references[0]));
+    }
+
     async fn a_statement_that_agrees_shows_nothing(h: &Harness) {
         let references = paid(h, &["ana", "ben"]).await;
         let fee = StatementLine { reference: None, ..out("") };

@@ -113,8 +113,10 @@ on_both! {
         let failed = h.payouts().await.into_iter().find(|p| p.status == PayoutStatus::Failed);
         let failed = failed.expect("a failed payout");
         assert_eq!(failed.failure_code.as_deref(), Some("VALIDATION_ERROR"));
-        h.engine.retry(&h.work(), &h.org, &failed.payout_id).await.expect("a new payout");
-        h.settle_all().await;
+        // The address is at fault: nothing is paid to it until it is verified again.
+        let retried = h.engine.retry(&h.work(), &h.org, &failed.payout_id).await;
+        let refused = retried.expect_err("refused").to_string();
+        assert!(refused.contains("method_unverified"), "{refused}");
     }
 
     async fn a_payee_whom_the_provider_does_not_name_is_found_by_halves(h: &Harness) {

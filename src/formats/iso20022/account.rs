@@ -16,7 +16,9 @@ const NO_REFERENCE: &str = "NOTPROVIDED";
 pub(super) fn read(body: Element<'_, '_>, name: &'static str, message: &mut Message) {
     for account in children(body, name) {
         let lines = bookings(account, message);
-        message.notices.extend(lines.iter().filter_map(Booking::notice));
+        let number = number(account);
+        let notices = lines.iter().filter_map(|line| line.notice(number.clone()));
+        message.notices.extend(notices);
         if message.kind == MessageKind::Statement {
             match statement(account, lines) {
                 Ok(statement) => message.statements.push(statement),
@@ -37,7 +39,7 @@ struct Booking {
 }
 
 impl Booking {
-    fn notice(&self) -> Option<Notice> {
+    fn notice(&self, account: Option<String>) -> Option<Notice> {
         Some(Notice {
             reference: self.line.reference.clone()?,
             whole: false,
@@ -46,6 +48,7 @@ impl Booking {
             message: self.message.clone(),
             amount: Some(self.line.amount),
             provider_id: self.line.provider_id.clone(),
+            account,
             on: self.line.booked_on,
             correction: Default::default(),
         })
@@ -145,12 +148,15 @@ fn words(entry: Element<'_, '_>, detail: Option<Element<'_, '_>>) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
+/// The account's own number.
+fn number(account: Element<'_, '_>) -> Option<String> {
+    let id = find(account, "Acct/Id")?;
+    ["IBAN", "Othr/Id"].into_iter().find_map(|path| text(id, path)).map(str::to_owned)
+}
+
 fn statement(account: Element<'_, '_>, bookings: Vec<Booking>) -> Result<Statement, String> {
     let id = string(account, "Id").ok_or("a statement without its Id")?;
     let fault = |what: &str| format!("statement {id}: {what}");
-    let number = ["IBAN", "Othr/Id"]
-        .into_iter()
-        .find_map(|path| find(account, "Acct/Id").and_then(|id| text(id, path)));
     let closing = balance(account, &["CLBD", "CLAV"]).map_err(|error| fault(&error))?;
     let lines: Vec<_> = bookings.into_iter().map(|booking| booking.line).collect();
     let currency = currency(account, closing, &lines).ok_or_else(|| fault("no currency"))?;
@@ -159,7 +165,7 @@ fn statement(account: Element<'_, '_>, bookings: Vec<Booking>) -> Result<Stateme
     }
     let (from, to) =
         covered(account).ok_or_else(|| fault("it does not say which time it is of"))?;
-    let account = number.unwrap_or_default().to_owned();
+    let account = number(account).unwrap_or_default();
     Ok(Statement { id, account, currency, from, to, lines, closing })
 }
 

@@ -26,6 +26,7 @@ pub(super) fn read(body: Element<'_, '_>, message: &mut Message) {
             amount,
             provider_id: string(transaction, "RtrId"),
             on: date(transaction, "IntrBkSttlmDt").or(group_day),
+            account: None,
             correction: Default::default(),
         });
     }

@@ -101,6 +101,7 @@ fn notice(
         amount,
         provider_id: string(node, "AcctSvcrRef"),
         on: date(node, "AccptncDtTm"),
+        account: None,
         correction: Default::default(),
     }
 }

@@ -103,6 +103,7 @@ fn notice(reference: &str, taken: bool, rest: &[&str]) -> Notice {
         amount: None,
         provider_id: None,
         on: None,
+        account: None,
         correction: Default::default(),
     }
 }

@@ -168,6 +168,7 @@ fn of_entry(batch: &nacha::Batch, entry: &nacha::Entry) -> Result<Option<Notice>
         amount: (word == NoticeWord::Returned).then_some(amount),
         provider_id: Some(trace.clone()),
         on: batch.effective,
+        account: None,
         correction: correction.unwrap_or_default(),
     }))
 }

@@ -6,13 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::iso;
 use super::judge::Judged;
 use super::ledger::{Payment, PaymentStatus, Rail};
-
-/// What is dropped: what kind of file, and its text.
-pub(super) struct Answer {
-    pub(super) kind: &'static str,
-    pub(super) extension: &'static str,
-    pub(super) text: String,
-}
+use super::post::Letter;
 
 /// The answer to a file of that name; `told` are the payments that it may speak of.
 pub(super) fn answer(
@@ -21,15 +15,15 @@ pub(super) fn answer(
     file_name: &str,
     number: &str,
     now: DateTime<Utc>,
-) -> Answer {
+) -> Letter {
     match judged.origin.rail {
         Rail::Ach => {
             let text = acknowledgement(judged, told, file_name, number, now);
-            Answer { kind: "nacha.ack", extension: "txt", text }
+            Letter { kind: "nacha.ack", extension: "txt", text }
         }
         Rail::Wire => {
             let text = iso::status_report(judged, told, status(judged, told), number, now);
-            Answer { kind: "pain.002", extension: "xml", text }
+            Letter { kind: "pain.002", extension: "xml", text }
         }
     }
 }

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use super::behaviour::Behaviour;
 use super::iso::{self, Booking};
 use super::ledger::{Origin, Payment, PaymentStatus};
-use super::scan::{file_name, fresh_number};
-use super::{post as folder, scan};
+use super::post::{Letter, drop_letter};
+use super::scan;
+use super::scan::fresh_number;
 use crate::sandbox::Sandbox;
 use crate::sandbox::control::{Sorry, read};
 
@@ -49,7 +50,7 @@ async fn show(State(sandbox): State<Sandbox>) -> Json<Value> {
 }
 
 async fn scan_now(State(sandbox): State<Sandbox>) -> Result<StatusCode, Sorry> {
-    scan(&mut sandbox.desk(), &sandbox.clock)?;
+    scan(&mut sandbox.desk(), &sandbox)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -82,7 +83,7 @@ async fn advance(State(sandbox): State<Sandbox>, body: String) -> Result<StatusC
     let asked: Advance = read("number of days", &body)?;
     let mut desk = sandbox.desk();
     desk.bank.ahead += TimeDelta::days(i64::from(asked.days));
-    scan(&mut desk, &sandbox.clock)?;
+    scan(&mut desk, &sandbox)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -107,8 +108,8 @@ async fn state(State(sandbox): State<Sandbox>, body: String) -> Result<StatusCod
     for (origin, bookings) in accounts.into_values() {
         let (number, now) = (fresh_number(&sandbox.clock), desk.bank.now(&sandbox.clock));
         let text = iso::statement(origin, &bookings, (asked.from, asked.to), &number, now);
-        let name = file_name(&number, "camt.053", "xml");
-        folder::drop_file(Path::new(&origin.inbox), &name, &text)?;
+        let letter = Letter { kind: "camt.053", extension: "xml", text };
+        drop_letter(&sandbox, Path::new(&origin.inbox), &number, &letter)?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

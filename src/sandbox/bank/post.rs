@@ -1,8 +1,17 @@
 //! Folders: which files are finished, and how one is dropped so that nobody reads half of it.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::sandbox::{FaultKind, Sandbox};
+
+/// What the bank has to say in one file.
+pub(super) struct Letter {
+    /// `camt.054`, `nacha.return`, …
+    pub(super) kind: &'static str,
+    pub(super) extension: &'static str,
+    pub(super) text: String,
+}
 
 /// The finished files of a folder, in the order of their names. A folder that is not there yet is
 /// empty.
@@ -25,8 +34,33 @@ pub(super) fn finished(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Drops a letter under its kind and number. A fault on `DROP /camt.054` (or another kind) loses
+/// it, drops it twice or in half.
+pub(super) fn drop_letter(
+    sandbox: &Sandbox,
+    inbox: &Path,
+    number: &str,
+    letter: &Letter,
+) -> io::Result<()> {
+    let Letter { kind, extension, text } = letter;
+    let fault = sandbox.faults().strike(&format!("DROP /{kind}"), text.as_bytes());
+    let name = format!("{kind}-{number}.{extension}");
+    match fault.map(|fault| fault.fault) {
+        Some(FaultKind::LostRequest | FaultKind::LostResponse) => Ok(()),
+        Some(FaultKind::Doubled) => {
+            drop_file(inbox, &name, text)?;
+            drop_file(inbox, &format!("{kind}-{number}-again.{extension}"), text)
+        }
+        Some(FaultKind::Garbled) => {
+            let half: String = text.chars().take(text.chars().count() / 2).collect();
+            drop_file(inbox, &name, &half)
+        }
+        _ => drop_file(inbox, &name, text),
+    }
+}
+
 /// Writes under a name that nobody reads, then renames.
-pub(super) fn drop_file(folder: &Path, name: &str, text: &str) -> io::Result<()> {
+fn drop_file(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let hidden = folder.join(format!(".{name}.tmp"));
     fs::write(&hidden, text)?;

@@ -12,6 +12,7 @@ use super::behaviour::Treatment;
 use super::iso::Booking;
 use super::judge::{Days, judge};
 use super::ledger::{Event, News, Origin, Payment, PaymentStatus, Rail};
+use super::post::Letter;
 use super::{Door, iso, nacha, post};
 use crate::clock::Clock;
 use crate::domain::Reference;
@@ -30,31 +31,31 @@ pub(in crate::sandbox) async fn keep_scanning(sandbox: Sandbox, stop: Cancellati
             () = stop.cancelled() => return,
             () = tokio::time::sleep(PERIOD) => {}
         }
-        let _ = scan(&mut sandbox.desk(), &sandbox.clock);
+        let _ = scan(&mut sandbox.desk(), &sandbox);
     }
 }
 
 /// Scans every folder once.
-pub(in crate::sandbox) fn scan(desk: &mut Desk, clock: &Clock) -> io::Result<()> {
+pub(in crate::sandbox) fn scan(desk: &mut Desk, sandbox: &Sandbox) -> io::Result<()> {
     for door in desk.bank.doors.clone() {
         let outbox = door.outbox.to_string_lossy().into_owned();
         desk.recall(|life| life.bank.took_from(&outbox))?;
         for file in post::finished(&door.outbox)? {
-            take(desk, &door, &file, clock)?;
+            take(desk, &door, &file, sandbox)?;
         }
     }
-    move_on(desk, clock)?;
-    tell(desk, clock)
+    move_on(desk, sandbox)?;
+    tell(desk, sandbox)
 }
 
 /// Takes one file away, and answers it.
-fn take(desk: &mut Desk, door: &Door, file: &Path, clock: &Clock) -> io::Result<()> {
+fn take(desk: &mut Desk, door: &Door, file: &Path, sandbox: &Sandbox) -> io::Result<()> {
     let bytes = fs::read(file)?;
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = name.unwrap_or_default();
-    let (today, at_once) = (desk.bank.today(clock), desk.bank.settles_at_once);
+    let (today, at_once) = (desk.bank.today(&sandbox.clock), desk.bank.settles_at_once);
     let inbox = door.inbox.to_string_lossy();
-    let mut judged = judge(&bytes, &inbox, Days { today, at_once }, clock);
+    let mut judged = judge(&bytes, &inbox, Days { today, at_once }, &sandbox.clock);
     let identity = judged.origin.message_id.clone();
     if judged.fault.is_none() && desk.life().bank.had(&identity) {
         judged.fault = Some(("DUPL", format!("the file {identity} came before")));
@@ -81,15 +82,14 @@ fn take(desk: &mut Desk, door: &Door, file: &Path, clock: &Clock) -> io::Result<
     if told.is_empty() && !judged.payments.is_empty() {
         return Ok(());
     }
-    let (number, now) = (fresh_number(clock), desk.bank.now(clock));
+    let (number, now) = (fresh_number(&sandbox.clock), desk.bank.now(&sandbox.clock));
     let answer = answer(&judged, &told, &name, &number, now);
-    let name = file_name(&number, answer.kind, answer.extension);
-    post::drop_file(&door.inbox, &name, &answer.text)
+    post::drop_letter(sandbox, &door.inbox, &number, &answer)
 }
 
 /// Lets time pass: what is due settles, and what is to come back does.
-fn move_on(desk: &mut Desk, clock: &Clock) -> io::Result<()> {
-    let today = desk.bank.today(clock);
+fn move_on(desk: &mut Desk, sandbox: &Sandbox) -> io::Result<()> {
+    let today = desk.bank.today(&sandbox.clock);
     let due = |one: &&Payment| one.status == PaymentStatus::Accepted && one.settle_on <= today;
     let due = desk.life().bank.payments().iter().filter(due);
     let settled = due.map(|one| Event::Settled { id: one.id.clone() }.into()).collect();
@@ -110,12 +110,12 @@ fn move_on(desk: &mut Desk, clock: &Clock) -> io::Result<()> {
 }
 
 /// Tells what happened and was not told yet, a file for each file that brought it.
-fn tell(desk: &mut Desk, clock: &Clock) -> io::Result<()> {
-    for ((origin, news), payments) in untold(desk, clock) {
+fn tell(desk: &mut Desk, sandbox: &Sandbox) -> io::Result<()> {
+    for ((origin, news), payments) in untold(desk, sandbox) {
         match news {
-            News::Booked => tell_booked(desk, &origin, &payments, clock)?,
-            News::CameBack => tell_come_back(desk, &origin, &payments, clock)?,
-            News::Corrected => tell_changed(desk, &origin, &payments, clock)?,
+            News::Booked => tell_booked(desk, &origin, &payments, sandbox)?,
+            News::CameBack => tell_come_back(desk, &origin, &payments, sandbox)?,
+            News::Corrected => tell_changed(desk, &origin, &payments, sandbox)?,
         }
         let told = |one: Payment| Event::Told { id: one.id, news }.into();
         desk.record_all(payments.into_iter().map(told).collect())?;
@@ -124,22 +124,22 @@ fn tell(desk: &mut Desk, clock: &Clock) -> io::Result<()> {
 }
 
 /// By the file that brought them, the payments about which there is something to tell.
-fn untold(desk: &Desk, clock: &Clock) -> BTreeMap<(Origin, News), Vec<Payment>> {
+fn untold(desk: &Desk, sandbox: &Sandbox) -> BTreeMap<(Origin, News), Vec<Payment>> {
     let mut untold: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for one in desk.life().bank.payments() {
-        for news in news_of(desk, one, clock) {
+        for news in news_of(desk, one, sandbox) {
             untold.entry((one.origin.clone(), news)).or_default().push(one.clone());
         }
     }
     untold
 }
 
-fn news_of(desk: &Desk, one: &Payment, clock: &Clock) -> Vec<News> {
+fn news_of(desk: &Desk, one: &Payment, sandbox: &Sandbox) -> Vec<News> {
     let has_left = matches!(one.status, PaymentStatus::Settled | PaymentStatus::Returned);
     let is_ach = one.origin.rail == Rail::Ach;
     // What was rejected by ACH comes back too, on the day that it would have settled.
     let bounced = one.status == PaymentStatus::Rejected && is_ach;
-    let bounced = bounced && one.settle_on <= desk.bank.today(clock);
+    let bounced = bounced && one.settle_on <= desk.bank.today(&sandbox.clock);
     let treatment = desk.bank.behaviours.treatment(one);
     let all = [
         (News::Booked, has_left),
@@ -154,10 +154,10 @@ fn tell_booked(
     desk: &Desk,
     origin: &Origin,
     payments: &[Payment],
-    clock: &Clock,
+    sandbox: &Sandbox,
 ) -> io::Result<()> {
     let bookings = payments.iter().map(|payment| Booking { payment, comes_back: false });
-    notify(desk, origin, &bookings.collect::<Vec<_>>(), clock)
+    notify(desk, origin, &bookings.collect::<Vec<_>>(), sandbox)
 }
 
 /// A return by the rail's own means, and a booking of the money.
@@ -165,31 +165,31 @@ fn tell_come_back(
     desk: &Desk,
     origin: &Origin,
     payments: &[Payment],
-    clock: &Clock,
+    sandbox: &Sandbox,
 ) -> io::Result<()> {
-    let now = desk.bank.now(clock);
+    let now = desk.bank.now(&sandbox.clock);
     let mut by_day: BTreeMap<_, Vec<&Payment>> = BTreeMap::new();
     for one in payments {
         by_day.entry(one.returned_on.unwrap_or(one.settle_on)).or_default().push(one);
     }
     for (on, payments) in by_day {
-        let number = fresh_number(clock);
-        let (kind, extension, text) = match origin.rail {
+        let number = fresh_number(&sandbox.clock);
+        let letter = match origin.rail {
             Rail::Ach => {
                 let text =
                     nacha::returns(origin, &payments, on, &number, now).map_err(unwritable)?;
-                ("nacha.return", "ach", text)
+                Letter { kind: "nacha.return", extension: "ach", text }
             }
             Rail::Wire => {
                 let text = iso::payment_return(origin, &payments, on, &number, now);
-                ("pacs.004", "xml", text)
+                Letter { kind: "pacs.004", extension: "xml", text }
             }
         };
-        post::drop_file(Path::new(&origin.inbox), &file_name(&number, kind, extension), &text)?;
+        post::drop_letter(sandbox, Path::new(&origin.inbox), &number, &letter)?;
         // What was rejected never left the account, so nothing is booked of it.
         let booked = payments.iter().filter(|one| one.status == PaymentStatus::Returned);
         let bookings = booked.map(|payment| Booking { payment, comes_back: true });
-        notify(desk, origin, &bookings.collect::<Vec<_>>(), clock)?;
+        notify(desk, origin, &bookings.collect::<Vec<_>>(), sandbox)?;
     }
     Ok(())
 }
@@ -198,7 +198,7 @@ fn tell_changed(
     desk: &Desk,
     origin: &Origin,
     payments: &[Payment],
-    clock: &Clock,
+    sandbox: &Sandbox,
 ) -> io::Result<()> {
     let change = |one| {
         let noc = desk.bank.behaviours.of(one)?;
@@ -206,19 +206,25 @@ fn tell_changed(
         Some((one, code, noc.corrected.clone().unwrap_or_default()))
     };
     let changes: Vec<_> = payments.iter().filter_map(change).collect();
-    let (number, now) = (fresh_number(clock), desk.bank.now(clock));
+    let (number, now) = (fresh_number(&sandbox.clock), desk.bank.now(&sandbox.clock));
     let text = nacha::changes(origin, &changes, &number, now).map_err(unwritable)?;
-    let name = file_name(&number, "nacha.noc", "ach");
-    post::drop_file(Path::new(&origin.inbox), &name, &text)
+    let letter = Letter { kind: "nacha.noc", extension: "ach", text };
+    post::drop_letter(sandbox, Path::new(&origin.inbox), &number, &letter)
 }
 
-fn notify(desk: &Desk, origin: &Origin, bookings: &[Booking<'_>], clock: &Clock) -> io::Result<()> {
+fn notify(
+    desk: &Desk,
+    origin: &Origin,
+    bookings: &[Booking<'_>],
+    sandbox: &Sandbox,
+) -> io::Result<()> {
     if bookings.is_empty() {
         return Ok(());
     }
-    let number = fresh_number(clock);
-    let text = iso::notification(origin, bookings, &number, desk.bank.now(clock));
-    post::drop_file(Path::new(&origin.inbox), &file_name(&number, "camt.054", "xml"), &text)
+    let number = fresh_number(&sandbox.clock);
+    let text = iso::notification(origin, bookings, &number, desk.bank.now(&sandbox.clock));
+    let letter = Letter { kind: "camt.054", extension: "xml", text };
+    post::drop_letter(sandbox, Path::new(&origin.inbox), &number, &letter)
 }
 
 /// What does not fit a field was set by hand.
@@ -229,9 +235,4 @@ fn unwritable(error: Unfit) -> io::Error {
 /// A message's number, unique for ever.
 pub(super) fn fresh_number(clock: &Clock) -> String {
     format!("SB-{}", String::from(clock.mint::<Reference>()))
-}
-
-/// What a file is called: its kind, and its message's number.
-pub(super) fn file_name(number: &str, kind: &str, extension: &str) -> String {
-    format!("{kind}-{number}.{extension}")
 }

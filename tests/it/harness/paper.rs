@@ -77,6 +77,7 @@ pub fn said(name: &str, reference: &str, word: NoticeWord, code: Option<&str>) -
         message: None,
         amount: None,
         provider_id: None,
+        account: None,
         on: None,
         correction: BTreeMap::new(),
     };
