@@ -33,12 +33,12 @@ impl Engine {
             let letters = match provider.collect().await {
                 Ok(letters) => letters,
                 Err(problem) => {
-                    tally.note(format!(
-                        "the inbox of {} cannot be read: {problem}",
-                        provider.kind()
-                    ));
+                    let words =
+                        format!("the inbox of {} cannot be read: {problem}", provider.kind());
                     warn!(event = "inbox.unreadable", provider = %provider.kind(),
                           code = problem.code.as_str(), message = problem.message.as_str());
+                    self.tell_of_inbox(work, provider.as_ref(), &words).await?;
+                    tally.note(words);
                     continue;
                 }
             };
@@ -48,6 +48,22 @@ impl Engine {
                 }
                 self.read_letter(work, provider.as_ref(), &letter, tally).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Returns and bookings go unheard while an inbox cannot be read: a person has to know.
+    async fn tell_of_inbox(
+        &self,
+        work: &Work,
+        provider: &dyn Provider,
+        words: &str,
+    ) -> Result<(), EngineError> {
+        let kind = provider.kind();
+        if let Some(org) = self.store.orgs_of_rail(kind).await?.first() {
+            let mut tx = self.begin(work).await?;
+            self.alert(&mut tx, org, ("inbox", kind.as_str()), words, self.clock.now()).await?;
+            tx.commit().await?;
         }
         Ok(())
     }

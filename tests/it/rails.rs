@@ -153,6 +153,17 @@ on_both! {
         assert_eq!(statuses(h).await, ["processing"], "a letter moves no money by itself");
     }
 
+    async fn an_inbox_that_cannot_be_read_is_told_and_nothing_stops(h: &Harness) {
+        let (paper, engine) = one_open_payout(h).await;
+        paper.told().inbox_fails = Some(Problem::new("files", "permission denied"));
+        paper.told().standing = Some(Standing::Settled);
+        h.clock.advance(TimeDelta::days(1));
+        let tally = h.reconcile_with(&engine).await;
+        assert!(tally.notes[0].contains("permission denied"), "{:?}", tally.notes);
+        assert_eq!(alerts(h).await, [("inbox".to_owned(), 1)]);
+        assert_eq!(statuses(h).await, ["completed"]);
+    }
+
     async fn a_letter_about_a_stranger_is_kept_and_told(h: &Harness) {
         let (paper, engine) = one_open_payout(h).await;
         paper.told().letters = vec![said("x", "NOTOURSATALL123", NoticeWord::Returned, None)];

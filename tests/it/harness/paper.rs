@@ -26,6 +26,7 @@ pub struct Told {
     pub problem: Option<Problem>,
     pub note: Option<String>,
     pub letters: Vec<Letter>,
+    pub inbox_fails: Option<Problem>,
     pub put_away: Vec<String>,
     /// The references that were sent, one list for each call.
     pub sends: Vec<Vec<String>>,
@@ -54,6 +55,7 @@ impl Paper {
             problem: None,
             note: None,
             letters: Vec::new(),
+            inbox_fails: None,
             put_away: Vec::new(),
             sends: Vec::new(),
             called_off: Vec::new(),
@@ -136,7 +138,11 @@ impl Provider for Paper {
     }
 
     async fn collect(&self) -> Result<Vec<Letter>, Problem> {
-        Ok(self.told().letters.clone())
+        let told = self.told();
+        match &told.inbox_fails {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(told.letters.clone()),
+        }
     }
 
     async fn put_away(&self, letter: &Letter) -> Result<(), Problem> {
