@@ -129,15 +129,19 @@ class Payoutd:
         self.job("release-holds")
         return self.job("auto-payout")
 
-    def payouts(self):
-        """Every payout, by affiliate."""
+    def all_payouts(self):
+        """Every payout, oldest first."""
         found, after = [], ""
-        while True:
-            page = self.json("payout", "list", "--org", ORG, "--limit", "500", "--after", after)
-            if not page:
-                return {payout["affiliate_id"]: payout for payout in found}
+        while page := self.json(
+                "payout", "list", "--org", ORG, "--limit", "500", "--after", after):
             found += page
             after = page[-1]["payout_id"]
+        return found
+
+    def payouts(self):
+        """The last payout of each affiliate."""
+        found = sorted(self.all_payouts(), key=lambda payout: payout["requested_at"])
+        return {payout["affiliate_id"]: payout for payout in found}
 
     def show(self, payout):
         """One payout with its transfers and its history."""
