@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::access::Caller;
-use super::{Refusal, Shown, show};
-use crate::domain::Currency;
+use super::{Refusal, Shown, show, units};
+use crate::domain::{Currency, Money};
 use crate::sandbox::Sandbox;
 use crate::sandbox::desk::Desk;
 
@@ -115,7 +115,9 @@ pub(super) async fn show_balance(caller: Caller, State(sandbox): State<Sandbox>)
     let limited = desk.stripe_funds.limited();
     let currencies: BTreeSet<Currency> = held.chain(moved).chain(limited).collect();
     let available = |currency: &Currency| -> Value {
-        let amount = desk.stripe_funds.of(*currency).unwrap_or(WITHOUT_END);
+        let left = desk.stripe_funds.of(*currency).map(|minor| Money::new(minor, *currency));
+        // What Stripe cannot count cannot be spent there.
+        let amount = left.map_or(WITHOUT_END, |left| units::amount(left).unwrap_or_default());
         let code = show::code(*currency);
         json!({"amount": amount, "currency": code, "source_types": {"card": amount}})
     };

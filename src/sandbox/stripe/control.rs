@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::accounts::Capability;
 use super::ledger::{Event, Payout};
-use super::{fresh_id, reverse, show, tell};
+use super::{fresh_id, reverse, show, tell, units};
 use crate::domain::{Currency, Money};
 use crate::sandbox::Sandbox;
 use crate::sandbox::control::{Sorry, read};
@@ -85,14 +85,20 @@ async fn reverse_transfer(
         let Some(transfer) = desk.life().stripe.transfer(&id).cloned() else { continue };
         let amount = asked.amount.as_deref().map(|text| Money::parse(text, transfer.currency));
         let amount = amount.transpose().map_err(|error| Sorry::bad(error.to_string()))?;
-        let (reversal, mut events) =
-            reverse(transfer, amount.map(|money| money.minor), &sandbox.clock)
-                .map_err(|refusal| Sorry::bad(refusal.body().to_string()))?;
-        desk.stripe_funds.give_back(Money::new(reversal.amount, reversal.currency));
+        let amount = amount.map(in_unit).transpose()?;
+        let (reversal, mut events) = reverse(transfer, amount, &sandbox.clock)
+            .map_err(|refusal| Sorry::bad(refusal.body().to_string()))?;
+        desk.stripe_funds.give_back(reversal.money());
         events.insert(0, Event::Reversed(reversal).into());
         desk.record_all(events)?;
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// An amount as Stripe counts it.
+fn in_unit(money: Money) -> Result<i64, Sorry> {
+    let none = || Sorry::bad(format!("Stripe has no {money} {}", money.currency));
+    units::amount(money).ok_or_else(none)
 }
 
 #[derive(Deserialize)]
@@ -116,7 +122,7 @@ async fn pay_out(State(sandbox): State<Sandbox>, body: String) -> Result<StatusC
     let payout = Payout {
         id: fresh_id("po", &sandbox.clock),
         account: asked.account,
-        amount: money.minor,
+        amount: in_unit(money)?,
         currency: money.currency,
         created: sandbox.clock.now(),
         status: asked.status,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::units;
 use crate::domain::{Currency, Money};
 use crate::sandbox::BookRow;
 use crate::sandbox::told::Told;
@@ -39,13 +40,13 @@ pub(in crate::sandbox) struct Transfer {
 }
 
 impl Transfer {
-    /// Minor units.
+    /// In Stripe's unit.
     pub(super) fn reversed(&self) -> i64 {
         self.reversals.iter().map(|reversal| reversal.amount).sum()
     }
 
     pub(super) fn money(&self) -> Money {
-        Money::new(self.amount, self.currency)
+        units::money(self.amount, self.currency).expect("only such amounts are taken")
     }
 
     fn status(&self) -> TransferStatus {
@@ -72,7 +73,7 @@ impl Transfer {
 pub(in crate::sandbox) struct Reversal {
     pub(super) id: String,
     pub(super) transfer: String,
-    /// Minor units.
+    /// In Stripe's unit.
     pub(super) amount: i64,
     pub(super) currency: Currency,
     pub(super) created: DateTime<Utc>,
@@ -80,12 +81,18 @@ pub(in crate::sandbox) struct Reversal {
     pub(super) metadata: BTreeMap<String, String>,
 }
 
+impl Reversal {
+    pub(super) fn money(&self) -> Money {
+        units::money(self.amount, self.currency).expect("only such amounts are taken back")
+    }
+}
+
 /// Money on its way from a connected account to its bank.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::sandbox) struct Payout {
     pub(super) id: String,
     pub(super) account: String,
-    /// Minor units.
+    /// In Stripe's unit.
     pub(super) amount: i64,
     pub(super) currency: Currency,
     pub(super) created: DateTime<Utc>,

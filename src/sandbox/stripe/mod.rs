@@ -10,6 +10,7 @@ mod once;
 mod refusal;
 mod show;
 mod tell;
+mod units;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, Method, Uri};
@@ -21,7 +22,7 @@ use serde_json::Value;
 use super::desk::Desk;
 use super::{Sandbox, life};
 use crate::clock::Clock;
-use crate::domain::{Currency, Money, Reference};
+use crate::domain::{Currency, Reference};
 use access::{Caller, Post};
 use form::Form;
 use ledger::{Reversal, Transfer};
@@ -99,6 +100,7 @@ fn read_transfer(mut form: Form, clock: &Clock) -> Result<Transfer, Refusal> {
     if amount < 1 {
         return Err(Refusal::below_one("amount"));
     }
+    units::money(amount, currency)?;
     let description = form.text("description");
     if description.as_ref().is_some_and(|text| text.chars().count() > 5_000) {
         return Err(Refusal::invalid("description", "Longer than 5000 characters."));
@@ -171,7 +173,7 @@ async fn create_reversal(
         let (reversal, mut events) = reverse(transfer, amount, &sandbox.clock)?;
         let reversal = Reversal { metadata, ..reversal };
         let body = show::reversal(&reversal);
-        desk.stripe_funds.give_back(Money::new(reversal.amount, reversal.currency));
+        desk.stripe_funds.give_back(reversal.money());
         events.insert(0, Event::Reversed(reversal).into());
         Ok(Done { events, body })
     })
@@ -197,6 +199,7 @@ fn reverse(
             format!("Reversal amount ({amount}) is greater than unreversed amount ({rest})");
         return Err(Refusal::invalid("amount", words));
     }
+    units::money(amount, transfer.currency)?;
     let reversal = Reversal {
         id: fresh_id("trr", clock),
         transfer: transfer.id.clone(),

@@ -8,7 +8,7 @@ import urllib.request
 
 import achkit
 from achlens.server.tools import validate_ach_file
-from processes import CONTRACTS, TOOLS, free_port, process
+from processes import CONTRACTS, TOOLS, server
 
 PAIN_001 = CONTRACTS / "iso20022/pain.001.001.09.xsd"
 
@@ -69,13 +69,13 @@ class Bank:
 @contextlib.contextmanager
 def bank(folder, clock, outbox=None, inbox=None):
     """Runs mock-bank from `clock` on (YYYY-MM-DDTHH:MM, UTC), with directories if there are."""
-    port = free_port()
     doors = ["--drop-dir", outbox, "--pickup-dir", inbox, "--drop-settle-ms", "0"] if outbox else []
     # The check says when the bank looks into its directory.
     pace = ["--drop-interval-ms", "3600000"] if outbox else []
-    words = ["--port", port, "--clock", clock, "--timezone", "UTC", *doors, *pace]
+    words = ["--clock", clock, "--timezone", "UTC", *doors, *pace]
+    command = [TOOLS / "venv/bin/mock-bank", *words, "--port"]
     log = folder / "mock-bank.log"
-    with process([TOOLS / "venv/bin/mock-bank", *words], log, f":{port}"):
+    with server(lambda port: [*command, port], log, "listening on") as port:
         yield Bank(f"127.0.0.1:{port}", outbox, inbox)
 
 

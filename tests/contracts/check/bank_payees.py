@@ -5,8 +5,8 @@ from program import Payee
 # Routing numbers of banks that mock-bank does not play, and its own.
 ELSEWHERE = ["021000021", "091000019", "011401533", "026009593", "121000358"]
 MOCK_BANK = "999999992"
-# An account that mock-bank holds, and that is closed.
-CLOSED = "0000000003"
+# Accounts that mock-bank holds: one is closed, one is at a bank that does not exist.
+CLOSED, NOWHERE = "0000000003", "0000000004"
 
 NAMES = [
     "Zoë Ångström", "李小龙", "Müller & Söhne GmbH", "O'Brien, \"Pat\" <pat>", "Ольга Ёлкина",

@@ -7,7 +7,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from processes import TOOLS, free_port, process
+from processes import TOOLS, server
 
 PRISM = TOOLS / "node_modules/@stoplight/prism-cli/dist/index.js"
 # What concerns one connection only is never forwarded.
@@ -18,10 +18,9 @@ OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-l
 def prism(specification, upstream, log):
     """Prism as a proxy that answers 422 for a request, and 500 for an answer, that the
     specification does not allow. Gives its address."""
-    port = free_port()
-    words = ["--host", "127.0.0.1", "--port", port, "--errors"]
-    command = ["node", PRISM, "proxy", specification, f"http://{upstream}", *words]
-    with process(command, log, "Prism is listening"):
+    command = ["node", PRISM, "proxy", specification, f"http://{upstream}", "--errors"]
+    where = ["--host", "127.0.0.1", "--port"]
+    with server(lambda port: [*command, *where, port], log, "Prism is listening") as port:
         yield f"127.0.0.1:{port}"
 
 

@@ -23,8 +23,7 @@ def folder_of(name):
     return folder
 
 
-def free_port():
-    """A port of loopback that nobody listens on now."""
+def _free_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
@@ -52,6 +51,22 @@ def process(command, log, says, environment=None):
         except subprocess.TimeoutExpired:
             started.kill()
             started.wait()
+
+
+@contextlib.contextmanager
+def server(command_on, log, says):
+    """Runs the command that `command_on` gives for a port, beside the `with` block; the port."""
+    with contextlib.ExitStack() as stack:
+        for is_last in (False, False, True):
+            port = _free_port()
+            try:
+                stack.enter_context(process(command_on(port), log, says))
+                break
+            except RuntimeError:
+                # A port is only taken for certain once somebody listens there.
+                if is_last:
+                    raise
+        yield port
 
 
 def _wait_until_it_says(started, log, says):

@@ -5,6 +5,7 @@ import csv
 import datetime
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -113,20 +114,34 @@ class Payoutd:
             out.write(HEADERS[name] + "\n")
             csv.writer(out, lineterminator="\n").writerows(rows)
 
+    @contextlib.contextmanager
+    def daemon(self):
+        """Runs the daemon with its HTTP server beside the `with` block; where it listens."""
+        log = self.folder / "daemon.log"
+        environment = {**self.environment, "PAYOUTD__HTTP__LISTEN": "127.0.0.1:0"}
+        with process([BINARY, "run"], log, "http.listening", environment) as running:
+            yield re.search(r'http\.listening" address="([^"]+)"', log.read_text())[1]
+            if running.poll() is not None:
+                raise RuntimeError(f"the daemon has ended: see {log}")
+
     def request_all(self):
         """Releases and requests everything."""
         self.job("release-holds")
         return self.job("auto-payout")
 
-    def payouts(self):
-        """Every payout, by affiliate."""
+    def all_payouts(self):
+        """Every payout, oldest first."""
         found, after = [], ""
-        while True:
-            page = self.json("payout", "list", "--org", ORG, "--limit", "500", "--after", after)
-            if not page:
-                return {payout["affiliate_id"]: payout for payout in found}
+        while page := self.json(
+                "payout", "list", "--org", ORG, "--limit", "500", "--after", after):
             found += page
             after = page[-1]["payout_id"]
+        return found
+
+    def payouts(self):
+        """The last payout of each affiliate."""
+        found = sorted(self.all_payouts(), key=lambda payout: payout["requested_at"])
+        return {payout["affiliate_id"]: payout for payout in found}
 
     def show(self, payout):
         """One payout with its transfers and its history."""

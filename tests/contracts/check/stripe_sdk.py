@@ -93,6 +93,10 @@ def refusals(client, sandbox, url):
     claim_equal("which does not answer either",
                 refusal(client.v1.accounts.retrieve, "acct_closed")[:2], ("PermissionError", 403))
     claim_equal("nothing is below one", refusal(create, ask("G4", amount=0))[:2], (invalid, 400))
+    for currency, amount in [("kwd", 1234), ("ugx", 150)]:
+        claim_equal(f"{amount} {currency} is no amount of Stripe's",
+                    refusal(create, ask("G4", amount=amount, currency=currency))[:2],
+                    (invalid, 400))
     claim_equal("an unknown transfer", refusal(client.v1.transfers.retrieve, "tr_none"),
                 (invalid, 404, "resource_missing"))
     sandbox.call("POST", "/_sandbox/funds",

@@ -39,7 +39,10 @@ def payees():
     add("KWD", "1.234", "acct_1Kwd001", "failed")
     add("HUF", "1500.00", "acct_1Huf000")
     add("HUF", "0.01", "acct_1Huf001", "failed")
+    # Stripe counts the shilling in hundredths, and the ariary in whole ones.
     add("UGX", "500", "acct_1Ugx000")
+    add("MGA", "12.00", "acct_1Mga000")
+    add("MGA", "12.01", "acct_1Mga001", "failed")
     add("USD", "10.00", "acct_1inactive", "failed")
     add("USD", "11.00", "acct_1closed", "failed")
     for currency, amount in LARGEST.items():
@@ -52,8 +55,9 @@ def cycle(stage):
     print("a cycle over many currencies")
     who = payees()
     # A balance without a currency is a balance without money in it.
-    stage.sandbox.call("POST", "/_sandbox/funds",
-                       {"provider": "stripe", "currency": "UGX", "amount": "1000000"})
+    for currency in ("UGX", "MGA"):
+        stage.sandbox.call("POST", "/_sandbox/funds",
+                           {"provider": "stripe", "currency": currency, "amount": "1000"})
     payoutd = stage.payoutd("cycle")
     payoutd.take_in([payee for payee, _ in who.values()])
     requested = payoutd.request_all()

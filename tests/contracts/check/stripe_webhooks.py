@@ -8,7 +8,7 @@ import json
 import time
 
 import program
-from processes import folder_of, free_port, process
+from processes import folder_of
 from program import ORG, Payee, Payoutd, jobs_at_rest
 from report import claim, claim_equal, run
 from stripe import WebhookSignature
@@ -20,12 +20,12 @@ OTHER_ORG, MUTE_ORG = "other-org", "mute-org"
 class Door:
     """The address that Stripe delivers to."""
 
-    def __init__(self, port):
-        self.port = port
+    def __init__(self, address):
+        self.address = address
 
     def deliver(self, body, header, org=ORG):
         """One delivery; its status, or 0 if it was cut off."""
-        call = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        call = http.client.HTTPConnection(self.address, timeout=30)
         try:
             headers = {"content-type": "application/json"}
             if header is not None:
@@ -114,10 +114,8 @@ def refused(payoutd, door):
 def check():
     folder = folder_of("stripe-webhooks")
     with program.sandbox(folder) as sandbox:
-        port = free_port()
         payoutd = Payoutd(folder, {
             "jobs.dir": str(jobs_at_rest(folder)),
-            "http.listen": f"127.0.0.1:{port}",
             "providers.stripe.base_url": sandbox.url,
             "providers.stripe.secret_key": "sk_test_contract",
             "providers.stripe.webhook_secrets": f"{ORG}={OLD},{ORG}={NEW},{OTHER_ORG}={OTHERS}",
@@ -131,10 +129,8 @@ def check():
         for _ in range(2):
             payoutd.job("submit-transfers")
             payoutd.job("reconcile-transfers")
-        daemon = process([program.BINARY, "run"], folder / "daemon.log", "http.listening",
-                         payoutd.environment)
-        with daemon:
-            door = Door(port)
+        with payoutd.daemon() as address:
+            door = Door(address)
             genuine(payoutd, sandbox, door)
             refused(payoutd, door)
         claim_equal("no invariant is broken", payoutd.breaches(), [])
