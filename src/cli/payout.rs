@@ -276,7 +276,7 @@ fn waits_for(app: &App, payout: &PayoutRow) -> Option<String> {
         _ if waits && !configured => {
             Some(format!("it waits for its rail: {kind} is not configured, see [providers.{kind}]"))
         }
-        Some(reason) if waits => Some(format!("it waits: {reason}; see `payoutd alert list`")),
-        _ => None,
+        Some(reason) => Some(format!("it waits: {reason}; see `payoutd alert list`")),
+        None => None,
     }
 }

@@ -1,12 +1,14 @@
 //! Cancel and retry: what a person may do to a payout.
 
 use super::outcome::{Stamp, end_payouts};
+use super::submission::Refusal;
 use super::{Engine, EngineError, PersonRequest, Work};
 use crate::domain::{OrgId, PayoutId, PayoutStatus, WalletKey};
-use crate::store::{PayoutMove, StoreError};
+use crate::providers::Problem;
+use crate::store::{PayoutMove, StoreError, Transfer};
 
 impl Engine {
-    /// Cancels a payout that was not sent yet; its money becomes available again.
+    /// Cancels a payout that was certainly not sent yet; its money becomes available again.
     ///
     /// # Errors
     /// [`EngineError::NoPayout`]; [`EngineError::WrongStatus`] once it is being sent: then only
@@ -32,7 +34,7 @@ impl Engine {
                 Ok(moved.len() == 1)
             })
             .await?;
-        if cancelled {
+        if cancelled || self.cancel_prepared(work, org, payout_id, reason).await? {
             return Ok(());
         }
         let payout = self.store.payout(org, payout_id).await?;
@@ -45,6 +47,36 @@ impl Engine {
         };
         let (payout_id, status) = (payout_id.clone(), payout.status);
         Err(EngineError::WrongStatus { payout_id, status, verb: "cancelled", hint })
+    }
+
+    /// Takes a payout out of a submission that was put together and certainly not sent; whether it
+    /// was in one. It ends as failed, since it was under way; the others are sent without it.
+    async fn cancel_prepared(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        payout_id: &PayoutId,
+        reason: &str,
+    ) -> Result<bool, EngineError> {
+        self.retrying(|| async {
+            let now = self.clock.now();
+            let mut tx = self.begin(work).await?;
+            let row = tx.submission_prepared(org, payout_id).await?;
+            let provider = row.as_ref().and_then(|row| self.provider(row.method_kind));
+            let (Some(row), Some(provider)) = (&row, provider) else { return Ok(false) };
+            let transfers = tx.transfers_of(org, &row.submission_id).await?;
+            let problem = Problem::new("cancelled", reason);
+            let is_it = |transfer: &&Transfer| transfer.payout_id == *payout_id;
+            let items = transfers.iter().filter(is_it);
+            let items = items.map(|one| (one.reference.clone(), problem.clone())).collect();
+            let stamp = Stamp { org, actor: &work.actor, now };
+            tx.submission_refuse(org, &row.submission_id, now).await?;
+            let refusal = Refusal { items, problem };
+            self.dismantle(&mut tx, stamp, provider.as_ref(), &transfers, &refusal).await?;
+            tx.commit().await?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Requests the amount of a failed, cancelled or returned payout again, as a new payout

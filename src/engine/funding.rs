@@ -3,7 +3,9 @@
 
 use tracing::warn;
 
-use super::sending::{AWAITING_FUNDS, BLOCKED_FOR, Lane, RAIL_BLOCKED, Rails, count_waiting};
+use super::sending::{
+    AWAITING_FUNDS, BLOCKED_FOR, Lane, RAIL_BLOCKED, RAIL_UNREACHABLE, Rails, count_waiting,
+};
 use super::{Engine, EngineError, Tally, Work};
 use crate::providers::{Funds, Provider};
 use crate::store::CircuitRow;
@@ -53,7 +55,7 @@ impl Engine {
             if rails.is_on_trial(lane) && !rails.is_over(lane) {
                 let mut tx = self.begin(work).await?;
                 tx.circuit_close(org, *kind, *currency).await?;
-                for reason in [AWAITING_FUNDS, RAIL_BLOCKED] {
+                for reason in [AWAITING_FUNDS, RAIL_BLOCKED, RAIL_UNREACHABLE] {
                     self.alert_passes(&mut tx, org, (reason, &subject), work).await?;
                 }
                 tx.commit().await?;
@@ -61,15 +63,16 @@ impl Engine {
             return Ok(());
         };
         let now = self.clock.now();
-        // A balance that was asked before anything was sent can be asked again at any time.
-        let asked = problem.code == "balance_too_small";
+        // A balance that was asked before anything was sent, and a line that was dead, can be tried
+        // again at any time.
+        let at_once = problem.code == "balance_too_small" || *reason == RAIL_UNREACHABLE;
         let circuit = CircuitRow {
             org_id: org.clone(),
             method_kind: *kind,
             currency: *currency,
             reason: (*reason).to_owned(),
             message: problem.to_string(),
-            retry_at: if asked { now } else { now + BLOCKED_FOR },
+            retry_at: if at_once { now } else { now + BLOCKED_FOR },
         };
         let words = format!("{kind} pays nothing in {currency} for now: {problem}");
         let mut tx = self.begin(work).await?;

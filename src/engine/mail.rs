@@ -153,7 +153,9 @@ impl Engine {
             references.sort_unstable();
             references.dedup();
             let mut named: HashMap<String, Vec<NamedTransfer>> = HashMap::new();
-            for transfer in tx.transfers_named(&references, whole).await? {
+            let ours = tx.transfers_named(&references, whole).await?;
+            // A return of one rail that names another's transfer is somebody's mistake.
+            for transfer in ours.into_iter().filter(|one| letter.about.contains(&one.method_kind)) {
                 named.entry(transfer.said.clone()).or_default().push(transfer);
             }
             for notice in notices {

@@ -137,6 +137,8 @@ pub enum EngineError {
         "the provider is being asked about payout {payout_id} at this moment: try again in two minutes"
     )]
     BeingAsked { payout_id: PayoutId },
+    #[error("payout {payout_id} may still leave: {problem}")]
+    MayStillLeave { payout_id: PayoutId, problem: Problem },
     #[error("affiliate {affiliate_id} has no payout method that could be verified")]
     NoMethod { affiliate_id: String },
     #[error("the {kind} method of affiliate {affiliate_id} keeps its status: {problem}")]
@@ -168,6 +170,7 @@ impl EngineError {
             Self::AlreadyRetried { .. } => "already_retried",
             Self::NotInReview { .. } => "not_in_review",
             Self::BeingAsked { .. } => "being_asked",
+            Self::MayStillLeave { .. } => "may_still_leave",
             Self::NoMethod { .. } => "no_method",
             Self::NotVetted { .. } => "not_vetted",
             Self::Refused { .. } => "refused",
@@ -186,6 +189,7 @@ impl EngineError {
                 | Self::AlreadyRetried { .. }
                 | Self::NotInReview { .. }
                 | Self::BeingAsked { .. }
+                | Self::MayStillLeave { .. }
                 | Self::NoMethod { .. }
                 | Self::Refused { .. }
         )

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::asking::CLAIMED_FOR;
 use super::outcome::{Stamp, end_transfers};
 use super::sorted::is_open;
+use super::submission::outgoing;
 use super::{Engine, EngineError, Work};
 use crate::domain::{OrgId, PayoutId, SubmissionState, TransferState};
 use crate::providers::Problem;
@@ -24,7 +25,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::NotInReview`] unless the payout's money may be on its way and nobody but a
-    /// person can say.
+    /// person can say; [`EngineError::MayStillLeave`] if it could still leave by itself.
     pub async fn mark(
         &self,
         work: &Work,
@@ -32,6 +33,9 @@ impl Engine {
         payout_id: &PayoutId,
         (finding, reason): (Finding, &str),
     ) -> Result<(), EngineError> {
+        if finding == Finding::NotPaid {
+            self.nothing_leaves(work, org, payout_id).await?;
+        }
         self.retrying(|| async {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
@@ -78,6 +82,7 @@ impl Engine {
         payout_id: &PayoutId,
         found: &str,
     ) -> Result<usize, EngineError> {
+        self.nothing_leaves(work, org, payout_id).await?;
         self.retrying(|| async {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
@@ -110,6 +115,28 @@ impl Engine {
             Ok(transfers.len())
         })
         .await
+    }
+
+    /// Nobody can say that nothing was paid while our own file still waits to be picked up.
+    async fn nothing_leaves(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        payout_id: &PayoutId,
+    ) -> Result<(), EngineError> {
+        let mut tx = self.begin(work).await?;
+        let Some(found) = tx.transfer_in_review(org, payout_id).await? else { return Ok(()) };
+        let row = tx.submission(org, &found.submission_id).await?;
+        let transfers = tx.transfers_of(org, &found.submission_id).await?;
+        drop(tx);
+        let Some(provider) = self.provider(row.method_kind) else { return Ok(()) };
+        let outgoing = outgoing(&row, &transfers, self.clock.now());
+        match provider.may_still_leave(&outgoing).await {
+            None => Ok(()),
+            Some(problem) => {
+                Err(EngineError::MayStillLeave { payout_id: payout_id.clone(), problem })
+            }
+        }
     }
 }
 

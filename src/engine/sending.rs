@@ -22,6 +22,8 @@ const MOST_PAUSES: u32 = 5;
 pub(super) const BLOCKED_FOR: TimeDelta = TimeDelta::minutes(15);
 /// What payouts wait for where our balance at the provider is too small.
 pub(super) const AWAITING_FUNDS: &str = "awaiting_funds";
+/// What payouts wait for where the provider, or its folder, cannot be reached.
+pub(super) const RAIL_UNREACHABLE: &str = "rail_unreachable";
 /// What payouts wait for where the provider refuses us.
 pub(super) const RAIL_BLOCKED: &str = "rail_blocked";
 /// Unclear answers in a row after which a run stops sending on a rail.
@@ -144,8 +146,12 @@ impl Rails {
                     self.silent.insert(rail);
                 }
             }
-            Sent::NotSent(_) | Sent::Throttled { .. } => {
+            Sent::Throttled { .. } => {
                 self.silent.insert(rail);
+            }
+            Sent::NotSent(problem) => {
+                self.silent.insert(rail);
+                self.stopped.insert(lane, (RAIL_UNREACHABLE, problem.clone()));
             }
             Sent::Blocked(problem) => {
                 self.stopped.insert(lane, (RAIL_BLOCKED, problem.clone()));

@@ -212,6 +212,8 @@ pub struct Letter {
     pub hash: String,
     /// What it is: `nacha_return`, `pain.002`, `camt.054`, …; `unreadable` if nobody can tell.
     pub kind: String,
+    /// The rails whose transfers it may speak of.
+    pub about: Vec<MethodKind>,
     /// What it says of single transfers.
     pub notices: Vec<Notice>,
     /// The statements in it, to be held against the books.
@@ -328,6 +330,11 @@ pub trait Provider: Send + Sync {
     /// Whether a destination can receive money.
     async fn vet(&self, _destination: &Destination) -> Vetted {
         Vetted::CannotAsk
+    }
+
+    /// Why a submission could still leave by itself, whatever is decided about it now, if it could.
+    async fn may_still_leave(&self, _outgoing: &Outgoing) -> Option<Problem> {
+        None
     }
 
     /// Calls off a transfer that nobody took. Whether it worked is for a look-up to say.

@@ -299,6 +299,10 @@ impl Provider for Wire {
         self.folders.ping().await
     }
 
+    async fn may_still_leave(&self, outgoing: &Outgoing) -> Option<Problem> {
+        self.folders.may_still_leave(Self::name(outgoing)).await
+    }
+
     async fn collect(&self) -> Result<Vec<Letter>, Problem> {
         self.folders.collect().await
     }

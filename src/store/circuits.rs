@@ -22,10 +22,18 @@ const QUEUE_WAITS: &str = "
     UPDATE payouts SET waiting_for = $4
     WHERE org_id = $1 AND method_kind = $2 AND currency = $3
       AND status IN ('pending', 'approved') AND COALESCE(waiting_for, '') <> $4";
+// What is put together and certainly not sent waits too.
+const PREPARED_WAIT: &str = "
+    UPDATE payouts SET waiting_for = $4
+    WHERE org_id = $1 AND method_kind = $2 AND currency = $3 AND status = 'processing'
+      AND COALESCE(waiting_for, '') <> $4
+      AND payout_id IN (SELECT t.payout_id FROM submissions s
+                        JOIN transfers t ON t.org_id = s.org_id AND t.submission_id = s.submission_id
+                        WHERE s.org_id = $1 AND s.state = 'prepared' AND t.state = 'prepared')";
 const NOBODY_WAITS: &str = "
     UPDATE payouts SET waiting_for = NULL
     WHERE org_id = $1 AND method_kind = $2 AND currency = $3
-      AND status IN ('pending', 'approved') AND waiting_for IS NOT NULL";
+      AND status IN ('pending', 'approved', 'processing') AND waiting_for IS NOT NULL";
 
 // What may have left, and the provider has not yet said anything about: its balance may still
 // show that money. Over all orgs, since they share the account.
@@ -79,8 +87,10 @@ impl Tx {
         let open = sql(CIRCUIT_OPEN).bind(org_id).bind(method_kind).bind(currency);
         let open = open.bind(reason.as_str()).bind(message.as_str()).bind(now).bind(*retry_at);
         open.run(self).await?;
-        let waits = sql(QUEUE_WAITS).bind(org_id).bind(method_kind).bind(currency);
-        waits.bind(reason.as_str()).run(self).await?;
+        for query in [QUEUE_WAITS, PREPARED_WAIT] {
+            let waits = sql(query).bind(org_id).bind(method_kind).bind(currency);
+            waits.bind(reason.as_str()).run(self).await?;
+        }
         Ok(())
     }
 

@@ -21,12 +21,14 @@ const LETTER_KNOWN: &str = "SELECT name FROM letters WHERE letter_hash = $1";
 // References are unique enough to be found over all orgs: a file does not say whose it is.
 const TRANSFERS_NAMED: &str = "
     WITH said(reference) AS MATERIALIZED ({rows})
-    SELECT t.org_id, t.transfer_id, t.submission_id, t.payout_id, t.reference,
+    SELECT t.org_id, t.transfer_id, t.submission_id, t.payout_id, t.reference, s.method_kind,
            t.reference AS said
-    FROM said CROSS JOIN transfers t WHERE t.reference = said.reference";
+    FROM said CROSS JOIN transfers t
+    JOIN submissions s ON s.org_id = t.org_id AND s.submission_id = t.submission_id
+    WHERE t.reference = said.reference";
 const SUBMISSIONS_NAMED: &str = "
     WITH said(reference) AS MATERIALIZED ({rows})
-    SELECT t.org_id, t.transfer_id, t.submission_id, t.payout_id, t.reference,
+    SELECT t.org_id, t.transfer_id, t.submission_id, t.payout_id, t.reference, s.method_kind,
            s.reference AS said
     FROM said CROSS JOIN submissions s
     JOIN transfers t ON t.org_id = s.org_id AND t.submission_id = s.submission_id
@@ -73,6 +75,7 @@ pub struct NamedTransfer {
     pub submission_id: SubmissionId,
     pub payout_id: PayoutId,
     pub reference: Reference,
+    pub method_kind: MethodKind,
     /// The reference in the letter: the transfer's, or that of its submission.
     pub said: String,
 }

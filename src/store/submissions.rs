@@ -45,6 +45,11 @@ const SUBMISSION_IN_REVIEW: &str = submissions!(
      WHERE s.org_id = $1 AND t.payout_id = $2 AND t.state = 'unknown' AND s.state = 'review'
        AND s.provider_batch_id IS NULL {lock:s}"
 );
+const SUBMISSION_PREPARED: &str = submissions!(
+    "JOIN transfers t ON t.org_id = s.org_id AND t.submission_id = s.submission_id
+     WHERE s.org_id = $1 AND t.payout_id = $2 AND t.state = 'prepared' AND s.state = 'prepared'
+     {lock:s}"
+);
 const TRANSFER_IN_REVIEW: &str = "
     SELECT t.transfer_id, t.submission_id, s.next_check_at FROM transfers t
     JOIN submissions s ON s.org_id = t.org_id AND s.submission_id = t.submission_id
@@ -263,6 +268,15 @@ impl Tx {
         payout: &PayoutId,
     ) -> Result<Option<SubmissionRow>, StoreError> {
         sql(SUBMISSION_IN_REVIEW).bind(org).bind(payout).maybe(self).await
+    }
+
+    /// The submission that a payout's transfer waits in, certainly not sent, locked.
+    pub async fn submission_prepared(
+        &mut self,
+        org: &OrgId,
+        payout: &PayoutId,
+    ) -> Result<Option<SubmissionRow>, StoreError> {
+        sql(SUBMISSION_PREPARED).bind(org).bind(payout).maybe(self).await
     }
 
     /// The live transfer of a payout, if it is in review; its submission is locked.

@@ -139,6 +139,50 @@ on_both! {
         assert_eq!(statuses(h).await, ["completed"; 3]);
     }
 
+    async fn a_rail_that_cannot_be_reached_is_told_once_and_its_payouts_can_be_cancelled(h: &Harness) {
+        payouts_of(h, &["ana", "ben"]).await;
+        let paper = Paper::new();
+        paper.told().terms.batch_size = 2;
+        let engine = engine(h, &paper);
+        paper.told().sent = Sent::NotSent(Problem::new("no_connection", "refused"));
+        for _ in 0..3 {
+            h.submit_with(&engine).await;
+            h.clock.advance(TimeDelta::hours(1));
+        }
+        assert_eq!(alerts(h).await, [("rail_unreachable".to_owned(), 3)]);
+        assert_eq!(waiting(h).await, ["rail_unreachable"; 2]);
+        engine.cancel(&h.work(), &h.org, &first(h).await, "not wanted").await.expect("not sent");
+        assert_eq!(h.wallet("ana").await, Wallet { available: 1_000, ..Wallet::default() });
+        paper.told().sent = Sent::Accepted { provider_batch_id: None };
+        assert_eq!(h.submit_with(&engine).await.acted, 1);
+        h.reconcile_with(&engine).await;
+        assert_eq!((statuses(h).await, alerts(h).await), (vec!["failed", "completed"], vec![]));
+    }
+
+    async fn a_file_that_can_still_be_picked_up_is_not_said_to_be_unpaid(h: &Harness) {
+        let (paper, engine) = one_open_payout(h).await;
+        h.clock.advance(TimeDelta::days(11));
+        h.reconcile_with(&engine).await;
+        paper.told().in_the_outbox = true;
+        let payout = first(h).await;
+        let finding = (Finding::NotPaid, "not at the bank");
+        let early = engine.mark(&h.work(), &h.org, &payout, finding).await;
+        assert!(matches!(early, Err(EngineError::MayStillLeave { .. })), "{early:?}");
+        paper.told().in_the_outbox = false;
+        engine.mark(&h.work(), &h.org, &payout, finding).await.expect("taken away");
+    }
+
+    async fn a_letter_of_another_rail_moves_nothing(h: &Harness) {
+        let (paper, engine) = one_open_payout(h).await;
+        let reference = reference(h).await;
+        let mut letter = said("return", &reference, NoticeWord::Returned, None);
+        letter.about = vec![MethodKind::Wire];
+        paper.told().letters = vec![letter];
+        h.reconcile_with(&engine).await;
+        assert_eq!(h.count("notices").await, 0);
+        assert_eq!(alerts(h).await, [("letter".to_owned(), 1)]);
+    }
+
     async fn a_letter_is_heard_once_and_put_away(h: &Harness) {
         let (paper, engine) = one_open_payout(h).await;
         let reference = reference(h).await;

@@ -166,12 +166,12 @@ impl Provider for Ach {
 
     async fn look_up(&self, outgoing: &Outgoing) -> Found {
         let whereabouts = self.folders.whereabouts(outgoing, Self::name(outgoing)).await;
-        let inbox_is_empty = self.folders.inbox_is_empty().await;
-        match (whereabouts, inbox_is_empty) {
-            (Ok(whereabouts), Ok(inbox_is_empty)) => {
+        let all_is_read = self.folders.all_is_read().await;
+        match (whereabouts, all_is_read) {
+            (Ok(whereabouts), Ok(all_is_read)) => {
                 let silence = |item: &OutgoingItem| match whereabouts {
                     // What lies unread may be a return.
-                    Whereabouts::PickedUp { not_before } if inbox_is_empty => {
+                    Whereabouts::PickedUp { not_before } if all_is_read => {
                         self.silence(outgoing, item, not_before)
                     }
                     _ => Silence::ProvesNothing,
@@ -184,6 +184,10 @@ impl Provider for Ach {
 
     async fn ping(&self) -> Result<(), Problem> {
         self.folders.ping().await
+    }
+
+    async fn may_still_leave(&self, outgoing: &Outgoing) -> Option<Problem> {
+        self.folders.may_still_leave(Self::name(outgoing)).await
     }
 
     async fn collect(&self) -> Result<Vec<Letter>, Problem> {

@@ -10,26 +10,49 @@ use sha2::{Digest, Sha256};
 use super::{Folders, fault_at, letters, outbox};
 use crate::providers::{Letter, Problem};
 
+/// The folder of the archive for what nobody can read.
+const UNREADABLE: &str = "unreadable";
 /// Letters that are collected at once; the others come next time.
 const MOST_LETTERS: usize = 1_000;
 /// Bytes of a letter that is read. A larger one is kept, for a person.
 const LARGEST_LETTER: u64 = 64 << 20;
 
-/// Whether no finished file lies in the inbox.
+/// Whether nothing lies unread: neither in the inbox, whatever it is, nor among what nobody could
+/// read, until a person has taken it away.
 ///
 /// # Errors
-/// [`Problem`] if it cannot be looked into.
-pub(super) fn is_empty(folders: &Folders) -> Result<bool, Problem> {
-    Ok(finished(&folders.inbox)?.is_empty())
+/// [`Problem`] if one of the folders cannot be looked into.
+pub(super) fn is_read(folders: &Folders) -> Result<bool, Problem> {
+    let unreadable = folders.archive.join(UNREADABLE);
+    Ok(holds_nothing(&folders.inbox)? && (!unreadable.exists() || holds_nothing(&unreadable)?))
 }
 
-/// The finished files, in the order of their names.
+fn holds_nothing(folder: &Path) -> Result<bool, Problem> {
+    let entries = fs::read_dir(folder).map_err(|error| fault_at(folder, &error))?;
+    let is_hidden = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+    Ok(entries.filter_map(Result::ok).all(|entry| is_hidden(&entry)))
+}
+
+/// The finished files that can be opened, in the order of their names.
 ///
 /// # Errors
-/// [`Problem`] if the inbox cannot be looked into, or a file in it cannot be read.
+/// [`Problem`] if the inbox cannot be looked into, or nothing but files that cannot be opened lies
+/// in it.
 pub(super) fn collect(folders: &Folders) -> Result<Vec<Letter>, Problem> {
-    let files = finished(&folders.inbox)?;
-    files.iter().take(MOST_LETTERS).map(|path| open(folders, path)).collect()
+    let (mut letters, mut shut) = (Vec::new(), None);
+    for path in finished(&folders.inbox)? {
+        match open(folders, &path) {
+            Ok(letter) => letters.push(letter),
+            Err(problem) => shut = Some(problem),
+        }
+        if letters.len() == MOST_LETTERS {
+            break;
+        }
+    }
+    match shut {
+        Some(problem) if letters.is_empty() => Err(problem),
+        _ => Ok(letters),
+    }
 }
 
 /// Moves the file of a letter to `received/` or `unreadable/` in the archive. Does nothing if it
@@ -49,7 +72,7 @@ pub(super) fn put_away(folders: &Folders, letter: &Letter) -> Result<(), Problem
         }
         Ok(_) => {}
     }
-    let kept = if letter.kind == letters::UNREADABLE { "unreadable" } else { "received" };
+    let kept = if letter.kind == letters::UNREADABLE { UNREADABLE } else { "received" };
     let folder = folders.archive.join(kept);
     fs::create_dir_all(&folder).map_err(|error| fault_at(&folder, &error))?;
     let place = free_place(&folder, letter).map_err(problem)?;

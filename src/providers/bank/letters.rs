@@ -2,7 +2,7 @@
 //! acknowledgement, ISO 20022 messages.
 
 use super::{acknowledgement, changes, reasons};
-use crate::domain::{Money, Notice, NoticeWord, Statement};
+use crate::domain::{MethodKind, Money, Notice, NoticeWord, Statement};
 use crate::formats::{iso20022, nacha};
 use crate::providers::{Letter, Problem};
 
@@ -40,7 +40,8 @@ impl News {
 pub(super) fn read(name: String, hash: String, bytes: &[u8], by_identity: ByIdentity) -> Letter {
     match news(bytes, by_identity) {
         Ok(News { kind, notices, statements, problem }) => {
-            Letter { name, hash, kind, notices, statements, problem }
+            let about = rails_of(&kind);
+            Letter { name, hash, kind, about, notices, statements, problem }
         }
         Err(words) => unreadable(name, hash, words),
     }
@@ -50,7 +51,17 @@ pub(super) fn read(name: String, hash: String, bytes: &[u8], by_identity: ByIden
 pub(super) fn unreadable(name: String, hash: String, words: String) -> Letter {
     let (notices, statements) = (Vec::new(), Vec::new());
     let problem = Some(Problem::new(UNREADABLE, words));
-    Letter { name, hash, kind: UNREADABLE.to_owned(), notices, statements, problem }
+    let (kind, about) = (UNREADABLE.to_owned(), Vec::new());
+    Letter { name, hash, kind, about, notices, statements, problem }
+}
+
+/// A bank's own forms speak of one rail; what it books, it books of both.
+fn rails_of(kind: &str) -> Vec<MethodKind> {
+    match kind {
+        kind if kind.starts_with("nacha") => vec![MethodKind::Ach],
+        "pain.002" | "pacs.004" => vec![MethodKind::Wire],
+        _ => vec![MethodKind::Ach, MethodKind::Wire],
+    }
 }
 
 fn news(bytes: &[u8], by_identity: ByIdentity) -> Result<News, String> {

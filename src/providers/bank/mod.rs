@@ -50,10 +50,19 @@ impl Folders {
         in_thread(move || outbox::whereabouts(&folders, &name, now)).await
     }
 
-    /// Whether nothing waits in the inbox to be read.
-    pub(super) async fn inbox_is_empty(&self) -> Result<bool, Problem> {
+    /// Whether all that the bank has said so far has been read.
+    pub(super) async fn all_is_read(&self) -> Result<bool, Problem> {
         let folders = self.clone();
-        in_thread(move || inbox::is_empty(&folders)).await
+        in_thread(move || inbox::is_read(&folders)).await
+    }
+
+    /// Why a submission's file could still reach the bank, if it could.
+    pub(super) async fn may_still_leave(&self, name: String) -> Option<Problem> {
+        let place = self.outbox.join(&name);
+        let is_there = place.clone();
+        let waits = in_thread(move || Ok(is_there.exists())).await;
+        let words = format!("the bank can still pick up {}: take it away first", place.display());
+        (!matches!(waits, Ok(false))).then(|| Problem::new("in_the_outbox", words))
     }
 
     /// Every finished file of the inbox, read.

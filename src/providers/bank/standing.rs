@@ -108,16 +108,19 @@ fn of_booking(item: &OutgoingItem, booked: &Notice) -> ItemReport {
     }
 }
 
-/// The money went, and less of it came back: fees, or a mistake. A person has to look.
+/// Less came back than went: fees, or a mistake. A person has to look; and what was never booked
+/// does not settle because of a return.
 fn in_part(item: &OutgoingItem, booked: Option<&Notice>, returned: &Notice) -> ItemReport {
     let came =
         returned.amount.map_or_else(String::new, |money| format!("{money} {}", money.currency));
     let went = item.amount;
     let words = format!("{came} of {went} {} came back: {}", went.currency, problem(returned));
+    let went_for_certain = booked.is_some() || item.settled;
+    let standing = if went_for_certain { Standing::Settled } else { Standing::Open };
     ItemReport {
         amount: booked.and_then(|booked| booked.amount).or(Some(went)),
         problem: Some(Problem::new("partly_returned", words)),
-        ..blank(item, Standing::Settled, returned.word.as_str())
+        ..blank(item, standing, returned.word.as_str())
     }
 }
 

@@ -27,6 +27,7 @@ pub struct Told {
     pub note: Option<String>,
     pub letters: Vec<Letter>,
     pub inbox_fails: Option<Problem>,
+    pub in_the_outbox: bool,
     pub put_away: Vec<String>,
     /// The references that were sent, one list for each call.
     pub sends: Vec<Vec<String>>,
@@ -56,6 +57,7 @@ impl Paper {
             note: None,
             letters: Vec::new(),
             inbox_fails: None,
+            in_the_outbox: false,
             put_away: Vec::new(),
             sends: Vec::new(),
             called_off: Vec::new(),
@@ -87,6 +89,7 @@ pub fn said(name: &str, reference: &str, word: NoticeWord, code: Option<&str>) -
         name: name.to_owned(),
         hash: format!("hash of {name}"),
         kind: "test".to_owned(),
+        about: vec![MethodKind::Ach],
         notices: vec![notice],
         statements: Vec::new(),
         problem: None,
@@ -156,6 +159,10 @@ impl Provider for Paper {
 
     async fn vet(&self, _destination: &Destination) -> Vetted {
         self.told().vetted.clone()
+    }
+
+    async fn may_still_leave(&self, _outgoing: &Outgoing) -> Option<Problem> {
+        self.told().in_the_outbox.then(|| Problem::new("in_the_outbox", "it waits there"))
     }
 
     async fn call_off(&self, item: &OutgoingItem) -> Result<(), Problem> {
