@@ -10,6 +10,8 @@ CREATE TABLE counters (
 
 -- The submission's number on its rail, over all orgs.
 ALTER TABLE submissions ADD COLUMN sequence BIGINT NOT NULL DEFAULT 0;
+-- Until when somebody asks the provider about it: nothing is decided about it meanwhile.
+ALTER TABLE submissions ADD COLUMN claimed_until TIMESTAMPTZ;
 -- What a person may want to know beside a transfer's state; it changes nothing.
 ALTER TABLE transfers ADD COLUMN note TEXT;
 -- Why a payout that could be sent is not sent yet.
@@ -116,8 +118,10 @@ CREATE TABLE breaks (
     note          TEXT,
     PRIMARY KEY (org_id, break_id)
 );
--- A difference is found once, however often it is looked at; a closed one stays closed.
-CREATE UNIQUE INDEX breaks_subject ON breaks (org_id, kind, method_kind, subject);
+-- A difference is found once, however often it is looked at; a closed one stays closed. Another
+-- amount is another difference.
+CREATE UNIQUE INDEX breaks_subject
+    ON breaks (org_id, kind, method_kind, subject, COALESCE(theirs_minor, -1));
 CREATE INDEX breaks_open ON breaks (org_id, break_id) WHERE closed_at IS NULL;
 
 -- What was sent and is not yet known to have left the balance, by rail.

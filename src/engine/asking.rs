@@ -14,7 +14,9 @@ use crate::store::{SubmissionRow, Transfer};
 /// Submissions claimed at a time.
 const CLAIM: i64 = 32;
 /// For how long a claimed submission is not claimed by another worker.
-pub(super) const CLAIMED_FOR: TimeDelta = TimeDelta::minutes(2);
+const CLAIMED_FOR: TimeDelta = TimeDelta::minutes(2);
+/// The same for one that is sent again: longer than the longest call.
+const SENT_FOR: TimeDelta = TimeDelta::minutes(15);
 
 /// A submission that is being asked about, as it was when it was claimed.
 pub(super) struct Claimed {
@@ -71,32 +73,61 @@ impl Engine {
         .await
     }
 
-    /// Asks the provider, with no transaction in scope.
-    pub(super) async fn ask(&self, claimed: &Claimed) -> Answer {
+    /// Asks the provider, with no transaction in scope; `None` if the submission is no longer ours
+    /// to ask about.
+    pub(super) async fn ask(
+        &self,
+        work: &Work,
+        claimed: &mut Claimed,
+    ) -> Result<Option<Answer>, EngineError> {
         let row = &claimed.row;
         let Some(provider) = self.provider(row.method_kind) else {
             let words =
                 format!("the rail {} is not configured, so nobody can be asked", row.method_kind);
-            return Answer::Unaskable(Problem::new("rail_not_configured", words));
+            return Ok(Some(Answer::Unaskable(Problem::new("rail_not_configured", words))));
         };
         let outgoing = self.outgoing_of(claimed);
-        if row.provider_batch_id.is_some() || row.state == SubmissionState::Accepted {
-            return Answer::Looked(self.look_up(provider.as_ref(), row, &outgoing).await);
+        let was_taken = row.provider_batch_id.is_some() || row.state == SubmissionState::Accepted;
+        if was_taken || !is_all_unknown(&claimed.transfers) {
+            let found = self.look_up(provider.as_ref(), row, &outgoing).await;
+            return Ok(Some(Answer::Looked(found)));
         }
         if provider.terms().finds_by_reference {
             match provider.look_up(&outgoing).await {
                 Found::Nothing(_) => {}
-                found => return Answer::Looked(found),
+                found => return Ok(Some(Answer::Looked(found))),
             }
         }
-        // A person may have ended some of its payments: bytes that hold one of these never leave.
-        let ended = |transfer: &Transfer| transfer.state != TransferState::Unknown;
-        if claimed.transfers.iter().any(ended) {
-            let words = "some of its payments were ended by a person, so it is not sent again: \
-                         say what became of the others";
-            return Answer::Unaskable(Problem::new("partly_ended", words));
+        if !self.may_send_again(work, claimed).await? {
+            return Ok(None);
         }
-        self.ask_by_sending_again(provider.as_ref(), row, &outgoing).await
+        let answer = self.ask_by_sending_again(provider.as_ref(), &claimed.row, &outgoing).await;
+        Ok(Some(answer))
+    }
+
+    /// Whether a submission's bytes may leave again: it is still ours to ask about, and no person
+    /// has ended a payment in it since. From then on nobody may until the call is over.
+    async fn may_send_again(
+        &self,
+        work: &Work,
+        claimed: &mut Claimed,
+    ) -> Result<bool, EngineError> {
+        let until = self.clock.now() + SENT_FOR;
+        let Claimed { row, until: held, .. } = &*claimed;
+        let may = self
+            .retrying(|| async {
+                let (org, id) = (&row.org_id, &row.submission_id);
+                let mut tx = self.begin(work).await?;
+                let ours = tx.submission_claim_again(org, id, (*held, until)).await?;
+                let may = ours && is_all_unknown(&tx.transfers_of(org, id).await?);
+                if may {
+                    tx.commit().await?;
+                }
+                Ok(may)
+            })
+            .await?;
+        claimed.until = until;
+        Ok(may)
     }
 
     fn outgoing_of(&self, claimed: &Claimed) -> Outgoing {
@@ -167,4 +198,10 @@ impl Engine {
         }
         Answer::Resent(provider.send(outgoing, &body).await)
     }
+}
+
+/// Whether nothing is known of any of a submission's payments, and none was ended by a person: bytes
+/// that hold an ended payment never leave again.
+fn is_all_unknown(transfers: &[Transfer]) -> bool {
+    transfers.iter().all(|transfer| transfer.state == TransferState::Unknown)
 }

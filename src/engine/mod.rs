@@ -32,7 +32,7 @@ mod webhook;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -134,9 +134,10 @@ pub enum EngineError {
     )]
     NotInReview { payout_id: PayoutId },
     #[error(
-        "the provider is being asked about payout {payout_id} at this moment: try again in two minutes"
+        "the provider is being asked about payout {payout_id} at this moment: try again once that is \
+         over, at the latest at {until}"
     )]
-    BeingAsked { payout_id: PayoutId },
+    BeingAsked { payout_id: PayoutId, until: DateTime<Utc> },
     #[error("payout {payout_id} may still leave: {problem}")]
     MayStillLeave { payout_id: PayoutId, problem: Problem },
     #[error("affiliate {affiliate_id} has no payout method that could be verified")]

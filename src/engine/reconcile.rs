@@ -132,8 +132,7 @@ impl Engine {
             let mut applied = futures::stream::iter(claimed)
                 .map(|claimed| async {
                     let name = named(org, &claimed.row);
-                    let answer = self.ask(&claimed).await;
-                    (name, self.apply(work, claimed, answer).await)
+                    (name, self.ask_and_apply(work, claimed).await)
                 })
                 .buffer_unordered(self.settings.calls_in_flight);
             // Nothing else is waited for in this loop: a call that nobody polls keeps what it
@@ -152,22 +151,18 @@ impl Engine {
         Ok(failed)
     }
 
-    async fn apply(
-        &self,
-        work: &Work,
-        claimed: Claimed,
-        answer: Answer,
-    ) -> Result<Tally, EngineError> {
-        let (row, answer) = match answer {
-            Answer::Resent(Sent::Accepted { provider_batch_id }) => {
-                let row = self.found_again(work, &claimed, provider_batch_id).await?;
-                let claimed = Claimed { row, ..claimed };
-                let answer = self.ask(&claimed).await;
-                return self.apply_once(work, claimed, answer).await;
-            }
-            answer => (claimed, answer),
+    async fn ask_and_apply(&self, work: &Work, mut claimed: Claimed) -> Result<Tally, EngineError> {
+        let Some(answer) = self.ask(work, &mut claimed).await? else {
+            return Ok(Tally::default());
         };
-        self.apply_once(work, row, answer).await
+        let Answer::Resent(Sent::Accepted { provider_batch_id }) = answer else {
+            return self.apply_once(work, claimed, answer).await;
+        };
+        claimed.row = self.found_again(work, &claimed, provider_batch_id).await?;
+        match self.ask(work, &mut claimed).await? {
+            Some(answer) => self.apply_once(work, claimed, answer).await,
+            None => Ok(Tally::default()),
+        }
     }
 
     /// A send whose answer was lost turns out to be accepted.
@@ -248,8 +243,7 @@ impl Engine {
               provider = %row.method_kind, code = problem.code.as_str(), message = problem.message.as_str());
         self.retrying(|| async {
             let now = self.clock.now();
-            let unaskable =
-                matches!(problem.code.as_str(), "window_passed" | "body_changed" | "partly_ended");
+            let unaskable = matches!(problem.code.as_str(), "window_passed" | "body_changed");
             let unclear = unaskable || (refused && self.stays_refused(row));
             let review = open > 0 && (unclear || self.is_past_horizon(row, now));
             let last_settled = transfers.iter().filter_map(|transfer| transfer.settled_at).max();

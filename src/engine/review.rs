@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 
-use super::asking::CLAIMED_FOR;
 use super::outcome::{Stamp, end_transfers};
 use super::sorted::is_open;
 use super::submission::outgoing;
@@ -41,9 +40,9 @@ impl Engine {
             let mut tx = self.begin(work).await?;
             let found = tx.transfer_in_review(org, payout_id).await?;
             let not_in_review = || EngineError::NotInReview { payout_id: payout_id.clone() };
-            let InReview { transfer_id, submission_id, next_check_at } =
+            let InReview { transfer_id, submission_id, claimed_until } =
                 found.ok_or_else(not_in_review)?;
-            nobody_asks(payout_id, next_check_at, now)?;
+            nobody_asks(payout_id, claimed_until, now)?;
             let (to, code) = match finding {
                 Finding::Paid => (TransferState::Settled, "marked_paid"),
                 Finding::NotPaid => (TransferState::Rejected, "marked_not_paid"),
@@ -91,7 +90,7 @@ impl Engine {
             let (Some(row), Some(provider)) = (&row, provider) else {
                 return Err(EngineError::NotInReview { payout_id: payout_id.clone() });
             };
-            nobody_asks(payout_id, row.next_check_at, now)?;
+            nobody_asks(payout_id, row.claimed_until, now)?;
             let record = CheckRecord {
                 state: SubmissionState::Refused,
                 provider_batch_id: None,
@@ -144,12 +143,12 @@ impl Engine {
 /// found would be out of date before it is written.
 fn nobody_asks(
     payout_id: &PayoutId,
-    next_check_at: Option<DateTime<Utc>>,
+    claimed_until: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<(), EngineError> {
-    match next_check_at {
-        Some(at) if at > now && at <= now + CLAIMED_FOR => {
-            Err(EngineError::BeingAsked { payout_id: payout_id.clone() })
+    match claimed_until {
+        Some(until) if until > now => {
+            Err(EngineError::BeingAsked { payout_id: payout_id.clone(), until })
         }
         _ => Ok(()),
     }

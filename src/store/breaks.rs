@@ -81,7 +81,7 @@ const BREAKS_INSERT: &str = "
     INSERT INTO breaks (org_id, break_id, kind, method_kind, subject, transfer_id, payout_id,
                         currency, ours_minor, theirs_minor, source, reason, found_at)
     {rows}
-    ON CONFLICT (org_id, kind, method_kind, subject) DO NOTHING RETURNING kind";
+    ON CONFLICT DO NOTHING RETURNING kind";
 const BREAKS_STILL_OPEN: &str = "
     WITH told(kind, method_kind, subject) AS MATERIALIZED ({rows})
     SELECT b.break_id FROM told CROSS JOIN breaks b

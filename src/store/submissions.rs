@@ -23,7 +23,7 @@ macro_rules! submissions {
     ($($tail:literal),+) => { concat!("
     SELECT s.org_id, s.submission_id, s.method_kind, s.currency, s.reference, s.state,
            s.body_hash, s.provider_batch_id, s.sequence, s.sends, s.checks, s.refusals,
-           s.refused_since, s.first_sent_at, s.next_check_at
+           s.refused_since, s.first_sent_at, s.claimed_until
     FROM submissions s ", $($tail),+) };
 }
 const SUBMISSION_TO_SEND: &str = submissions!(
@@ -51,7 +51,7 @@ const SUBMISSION_PREPARED: &str = submissions!(
      {lock:s}"
 );
 const TRANSFER_IN_REVIEW: &str = "
-    SELECT t.transfer_id, t.submission_id, s.next_check_at FROM transfers t
+    SELECT t.transfer_id, t.submission_id, s.claimed_until FROM transfers t
     JOIN submissions s ON s.org_id = t.org_id AND s.submission_id = t.submission_id
     WHERE t.org_id = $1 AND t.payout_id = $2 AND t.state IN ('accepted', 'unknown')
       AND s.state = 'review' {lock:s}";
@@ -85,7 +85,7 @@ const SUBMISSION_RECORD: &str = "
 const SUBMISSION_CHECKED: &str = "
     UPDATE submissions
     SET state = $3, provider_batch_id = COALESCE($4, provider_batch_id), problem_code = $5,
-        problem_message = $6, checks = checks + $8,
+        problem_message = $6, checks = checks + $8, claimed_until = NULL,
         next_check_at = CASE WHEN next_check_at < $11 THEN next_check_at ELSE $7 END,
         refusals = CASE WHEN $9 = 1 THEN refusals + 1 ELSE 0 END,
         refused_since = CASE WHEN $9 = 1 THEN COALESCE(refused_since, $10) END,
@@ -93,9 +93,13 @@ const SUBMISSION_CHECKED: &str = "
     WHERE org_id = $1 AND submission_id = $2 AND state IN ('unknown', 'accepted', 'review')";
 const SUBMISSIONS_CHECK_LATER: &str = "
     WITH claimed(submission_id) AS MATERIALIZED ({rows})
-    UPDATE submissions SET next_check_at = $2
+    UPDATE submissions SET next_check_at = $2, claimed_until = $2
     FROM claimed
     WHERE submissions.org_id = $1 AND submissions.submission_id = claimed.submission_id";
+const SUBMISSION_CLAIM_AGAIN: &str = "
+    UPDATE submissions SET next_check_at = $4, claimed_until = $4
+    WHERE org_id = $1 AND submission_id = $2 AND claimed_until = $3
+      AND state IN ('unknown', 'review')";
 const LEASES_EXPIRED: &str = "
     SELECT s.org_id, s.submission_id FROM submissions s
     WHERE s.state = 'sending' AND s.lease_until < $1 ORDER BY s.org_id, s.lease_until";
@@ -132,8 +136,8 @@ pub struct SubmissionRow {
     pub refused_since: Option<DateTime<Utc>>,
     /// When the bytes may first have left; `None` if they certainly never did.
     pub first_sent_at: Option<DateTime<Utc>>,
-    /// When the provider is asked about it again, or until when somebody asks.
-    pub next_check_at: Option<DateTime<Utc>>,
+    /// Until when somebody asks the provider about it.
+    pub claimed_until: Option<DateTime<Utc>>,
 }
 
 /// A live transfer in review.
@@ -141,8 +145,8 @@ pub struct SubmissionRow {
 pub struct InReview {
     pub transfer_id: TransferId,
     pub submission_id: SubmissionId,
-    /// When the provider is asked about it again, or until when somebody asks.
-    pub next_check_at: Option<DateTime<Utc>>,
+    /// Until when somebody asks the provider about it.
+    pub claimed_until: Option<DateTime<Utc>>,
 }
 
 /// A submission to be inserted, `prepared`.
@@ -392,6 +396,18 @@ impl Tx {
             update.bind(record.next_check_at).bind(record.counts).bind(record.refused).bind(now);
         let update = update.bind(record.claimed_until);
         Ok(update.run(self).await? == 1)
+    }
+
+    /// Claims a submission that is about to be sent again for longer; false if the claim is no
+    /// longer held.
+    pub async fn submission_claim_again(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+        (held, until): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<bool, StoreError> {
+        let update = sql(SUBMISSION_CLAIM_AGAIN).bind(org).bind(submission);
+        Ok(update.bind(held).bind(until).run(self).await? == 1)
     }
 
     /// Puts the next check off, so that no other worker asks meanwhile.

@@ -119,6 +119,18 @@ on_both! {
         assert_eq!((found.method_kind, &found.subject), (MethodKind::Ach, &references[0]));
     }
 
+    async fn another_amount_of_what_was_closed_is_another_break(h: &Harness) {
+        let references = paid(h, &["ana"]).await;
+        let other = |minor: i64| StatementLine { amount: usd(minor), ..out(&references[0]) };
+        hold(h, MethodKind::Paypal, &statement(vec![other(1_600)])).await;
+        let found = breaks(h).await[0].break_id.clone();
+        h.engine.close_break(&h.work(), &h.org, &found, "a fee").await.expect("open");
+        assert_eq!(hold(h, MethodKind::Paypal, &statement(vec![other(1_600)])).await.found, 0);
+        let twice = statement(vec![other(1_600), other(1_600)]);
+        assert_eq!(hold(h, MethodKind::Paypal, &twice).await.found, 1);
+        assert_eq!(one(h).await.3, Some(3_200));
+    }
+
     async fn a_statement_that_agrees_shows_nothing(h: &Harness) {
         let references = paid(h, &["ana", "ben"]).await;
         let fee = StatementLine { reference: None, ..out("") };

@@ -299,6 +299,19 @@ on_both! {
         assert_eq!((statuses(h).await, alerts(h).await), (vec!["completed"], vec![]));
     }
 
+    async fn what_is_in_review_still_hears_letters(h: &Harness) {
+        let (paper, engine) = one_open_payout(h).await;
+        paper.told().terms.finds_by_reference = false;
+        h.clock.advance(TimeDelta::days(11));
+        h.reconcile_with(&engine).await;
+        let reference = reference(h).await;
+        paper.told().letters = vec![said("late.xml", &reference, NoticeWord::Booked, None)];
+        paper.told().standing = Some(Standing::Settled);
+        h.reconcile_with(&engine).await;
+        assert_eq!(paper.told().heard, [NoticeWord::Booked]);
+        assert_eq!((statuses(h).await, alerts(h).await), (vec!["completed"], vec![]));
+    }
+
     async fn only_what_is_in_review_is_ended_by_a_persons_word(h: &Harness) {
         let (_paper, engine) = one_open_payout(h).await;
         let payout = first(h).await;
@@ -366,13 +379,38 @@ on_both! {
         assert_eq!(statuses(h).await, ["cancelled", "completed"]);
     }
 
+    async fn what_a_person_ends_while_it_is_slowly_asked_about_is_not_sent_again(h: &Harness) {
+        payouts_of(h, &["ana"]).await;
+        let paper = Paper::new();
+        let engine = engine(h, &paper);
+        paper.told().terms.resend_window = TimeDelta::days(365);
+        paper.told().sent = Sent::Unknown(Problem::new("timeout", "no answer"));
+        paper.told().standing = None;
+        h.submit_with(&engine).await;
+        h.clock.advance(TimeDelta::days(11));
+        h.reconcile_with(&engine).await;
+        assert_eq!(paper.told().sends.len(), 2);
+        h.clock.advance(TimeDelta::days(2));
+        let (person, clock, work, org) = (engine.clone(), h.clock.clone(), h.work(), h.org.clone());
+        let payout = first(h).await;
+        paper.told().meanwhile = Some(Box::pin(async move {
+            // The look-up takes longer than the claim holds.
+            clock.advance(TimeDelta::minutes(3));
+            let finding = (Finding::NotPaid, "not at the provider");
+            person.mark(&work, &org, &payout, finding).await.expect("in review");
+        }));
+        h.reconcile_with(&engine).await;
+        assert_eq!(paper.told().sends.len(), 2, "its bytes stay here");
+        assert_eq!(statuses(h).await, ["failed"]);
+    }
+
     async fn while_the_provider_is_being_asked_a_persons_word_has_to_wait(h: &Harness) {
         let (_paper, engine) = one_open_payout(h).await;
         h.clock.advance(TimeDelta::days(11));
         h.reconcile_with(&engine).await;
         let soon = h.clock.now() + TimeDelta::minutes(2);
         let soon = soon.format("%Y-%m-%dT%H:%M:%S%.3f+00:00");
-        h.change(&format!("UPDATE submissions SET next_check_at = '{soon}'")).await;
+        h.change(&format!("UPDATE submissions SET claimed_until = '{soon}'")).await;
         let finding = (Finding::NotPaid, "not at the provider");
         let early = engine.mark(&h.work(), &h.org, &first(h).await, finding).await;
         assert!(matches!(early, Err(EngineError::BeingAsked { .. })), "{early:?}");

@@ -14,6 +14,8 @@ use crate::providers::{Letter, Problem};
 const UNREADABLE: &str = "unreadable";
 /// Letters that are collected at once; the others come next time.
 const MOST_LETTERS: usize = 1_000;
+/// Bytes of a name that are kept behind a hash.
+const LONGEST_TAIL: usize = 200;
 /// Bytes of a letter that is read. A larger one is kept, for a person.
 const LARGEST_LETTER: u64 = 64 << 20;
 
@@ -61,7 +63,7 @@ pub(super) fn collect(folders: &Folders) -> Result<Vec<Letter>, Problem> {
 /// # Errors
 /// [`Problem`] if it cannot be moved, or is another file by now.
 pub(super) fn put_away(folders: &Folders, letter: &Letter) -> Result<(), Problem> {
-    let file = folders.inbox.join(&letter.name);
+    let Some(file) = file_of(folders, letter)? else { return Ok(()) };
     let problem = |error: io::Error| fault_at(&file, &error);
     match hash_of(&file) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -85,6 +87,16 @@ pub(super) fn put_away(folders: &Folders, letter: &Letter) -> Result<(), Problem
     outbox::sync_folder(&folder)
 }
 
+/// The file of a letter. A name that is no UTF-8 is known by what can be shown of it.
+fn file_of(folders: &Folders, letter: &Letter) -> Result<Option<PathBuf>, Problem> {
+    let is_it = |path: &PathBuf| name_of(path) == letter.name;
+    Ok(finished(&folders.inbox)?.into_iter().find(is_it))
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// Files that nobody writes any more: no dotfiles, and none under a name for unfinished ones.
 fn finished(inbox: &Path) -> Result<Vec<PathBuf>, Problem> {
     let list = || -> io::Result<Vec<PathBuf>> {
@@ -106,8 +118,7 @@ fn finished(inbox: &Path) -> Result<Vec<PathBuf>, Problem> {
 
 fn open(folders: &Folders, path: &Path) -> Result<Letter, Problem> {
     let problem = |error: io::Error| fault_at(path, &error);
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.unwrap_or_default();
+    let name = name_of(path);
     let size = fs::metadata(path).map_err(problem)?.len();
     if size > LARGEST_LETTER {
         let hash = hash_of(path).map_err(problem)?;
@@ -136,7 +147,13 @@ fn free_place(folder: &Path, letter: &Letter) -> io::Result<PathBuf> {
     let own = folder.join(&letter.name);
     match own.try_exists()? && hash_of(&own)? != letter.hash {
         false => Ok(own),
-        true => Ok(folder.join(format!("{}-{}", &letter.hash[..16], letter.name))),
+        true => {
+            // The longest name leaves no room for the hash before it.
+            let tail = letter.name.char_indices().rev().map(|(at, _)| at);
+            let from = tail.take_while(|at| letter.name.len() - at <= LONGEST_TAIL).last();
+            let tail = &letter.name[from.unwrap_or_default()..];
+            Ok(folder.join(format!("{}-{tail}", &letter.hash[..16])))
+        }
     }
 }
 

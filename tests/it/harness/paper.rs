@@ -1,6 +1,7 @@
 //! A rail on paper: it does what a story tells it, and counts what it is asked.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -10,6 +11,9 @@ use payoutd::providers::{
     Found, Funds, ItemReport, Letter, Outgoing, OutgoingItem, Problem, Provider, Sent, Standing,
     Terms, Vetted,
 };
+
+/// Something that goes on elsewhere.
+pub type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// See the module. Cloning shares what it was told.
 #[derive(Clone)]
@@ -28,6 +32,8 @@ pub struct Told {
     pub letters: Vec<Letter>,
     pub inbox_fails: Option<Problem>,
     pub in_the_outbox: bool,
+    /// What happens elsewhere during the next look-up.
+    pub meanwhile: Option<Meanwhile>,
     pub put_away: Vec<String>,
     /// The references that were sent, one list for each call.
     pub sends: Vec<Vec<String>>,
@@ -58,6 +64,7 @@ impl Paper {
             letters: Vec::new(),
             inbox_fails: None,
             in_the_outbox: false,
+            meanwhile: None,
             put_away: Vec::new(),
             sends: Vec::new(),
             called_off: Vec::new(),
@@ -118,6 +125,10 @@ impl Provider for Paper {
     }
 
     async fn look_up(&self, outgoing: &Outgoing) -> Found {
+        let meanwhile = self.told().meanwhile.take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
         let mut told = self.told();
         let heard = outgoing.items.iter().flat_map(|item| &item.heard);
         told.heard = heard.map(|notice| notice.word).collect();
