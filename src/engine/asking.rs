@@ -7,14 +7,14 @@ use tracing::{info, warn};
 
 use super::submission::{body_hash, outgoing};
 use super::{Engine, EngineError, Reach, Work};
-use crate::domain::{Notice, OrgId, SubmissionState, TransferId};
+use crate::domain::{Notice, OrgId, SubmissionState, TransferId, TransferState};
 use crate::providers::{Found, Outgoing, OutgoingItem, Problem, Provider, Sent, Standing};
 use crate::store::{SubmissionRow, Transfer};
 
 /// Submissions claimed at a time.
 const CLAIM: i64 = 32;
 /// For how long a claimed submission is not claimed by another worker.
-const CLAIMED_FOR: TimeDelta = TimeDelta::minutes(2);
+pub(super) const CLAIMED_FOR: TimeDelta = TimeDelta::minutes(2);
 
 /// A submission that is being asked about, as it was when it was claimed.
 pub(super) struct Claimed {
@@ -88,6 +88,13 @@ impl Engine {
                 Found::Nothing(_) => {}
                 found => return Answer::Looked(found),
             }
+        }
+        // A person may have ended some of its payments: bytes that hold one of these never leave.
+        let ended = |transfer: &Transfer| transfer.state != TransferState::Unknown;
+        if claimed.transfers.iter().any(ended) {
+            let words = "some of its payments were ended by a person, so it is not sent again: \
+                         say what became of the others";
+            return Answer::Unaskable(Problem::new("partly_ended", words));
         }
         self.ask_by_sending_again(provider.as_ref(), row, &outgoing).await
     }

@@ -133,6 +133,10 @@ pub enum EngineError {
         "payout {payout_id} is not in review: only one whose send nobody could clear up is sent again by a person"
     )]
     NotInReview { payout_id: PayoutId },
+    #[error(
+        "the provider is being asked about payout {payout_id} at this moment: try again in two minutes"
+    )]
+    BeingAsked { payout_id: PayoutId },
     #[error("affiliate {affiliate_id} has no payout method that could be verified")]
     NoMethod { affiliate_id: String },
     #[error("the {kind} method of affiliate {affiliate_id} keeps its status: {problem}")]
@@ -163,6 +167,7 @@ impl EngineError {
             Self::WrongStatus { .. } => "wrong_status",
             Self::AlreadyRetried { .. } => "already_retried",
             Self::NotInReview { .. } => "not_in_review",
+            Self::BeingAsked { .. } => "being_asked",
             Self::NoMethod { .. } => "no_method",
             Self::NotVetted { .. } => "not_vetted",
             Self::Refused { .. } => "refused",
@@ -180,6 +185,7 @@ impl EngineError {
                 | Self::WrongStatus { .. }
                 | Self::AlreadyRetried { .. }
                 | Self::NotInReview { .. }
+                | Self::BeingAsked { .. }
                 | Self::NoMethod { .. }
                 | Self::Refused { .. }
         )

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::asking::{Answer, Claimed};
 use super::outcome::{Stamp, end_transfers};
@@ -27,6 +27,9 @@ const PAUSES: [TimeDelta; 7] = [
     TimeDelta::hours(6),
     TimeDelta::hours(24),
 ];
+/// Where in the pauses a submission in review is at the least: a person's word has its turn between
+/// two checks.
+const REVIEWED: i64 = 3;
 /// How often money that arrived is looked after while it may still come back.
 const WATCHED: TimeDelta = TimeDelta::days(1);
 /// Re-sends of the same bytes that a provider has refused in a row, over at least
@@ -58,7 +61,8 @@ impl Engine {
     /// applies what they say.
     ///
     /// # Errors
-    /// [`EngineError`] of the store; what was applied before it stands.
+    /// [`EngineError`] of the store. What is wrong with one submission keeps no other from being
+    /// asked about: the first error is passed on at the end.
     pub async fn reconcile(
         &self,
         work: &Work,
@@ -69,12 +73,14 @@ impl Engine {
         self.read_mail(work, &mut tally).await?;
         self.expire_leases(work, reach, &mut tally).await?;
         let due_by = reach.due_by(self.clock.now());
+        let mut failed = None;
         for org in self.store.orgs_to_check(due_by).await? {
             if scope.has_org(&org) {
-                self.reconcile_org(work, &org, reach, &mut tally).await?;
+                let first = self.reconcile_org(work, &org, reach, &mut tally).await?;
+                failed = failed.or(first);
             }
         }
-        Ok(tally)
+        failed.map_or(Ok(tally), Err)
     }
 
     /// A send whose lease ran out is `unknown`, never `prepared`: its bytes may have left. When a
@@ -110,31 +116,40 @@ impl Engine {
         }
     }
 
+    /// Asks about one org's; the first error that was one submission's own.
     async fn reconcile_org(
         &self,
         work: &Work,
         org: &OrgId,
         reach: Reach,
         tally: &mut Tally,
-    ) -> Result<(), EngineError> {
-        let mut after = String::new();
+    ) -> Result<Option<EngineError>, EngineError> {
+        let (mut after, mut failed) = (String::new(), None);
         while !work.stop.is_cancelled() {
             let claimed = self.claim(work, org, reach, &after).await?;
             let Some(last) = claimed.last() else { break };
             after = last.row.submission_id.to_string();
             let mut applied = futures::stream::iter(claimed)
                 .map(|claimed| async {
+                    let name = named(org, &claimed.row);
                     let answer = self.ask(&claimed).await;
-                    self.apply(work, claimed, answer).await
+                    (name, self.apply(work, claimed, answer).await)
                 })
                 .buffer_unordered(self.settings.calls_in_flight);
             // Nothing else is waited for in this loop: a call that nobody polls keeps what it
             // holds (the rail's token, a connection) from those that wait for it.
-            while let Some(one) = applied.next().await {
-                tally.merge(one?)?;
+            while let Some((name, one)) = applied.next().await {
+                match one {
+                    Ok(one) => tally.merge(one)?,
+                    Err(lost @ EngineError::LeaseLost { .. }) => return Err(lost),
+                    Err(error) => {
+                        error!(event = "submission.not_applied", name, code = error.code(), %error);
+                        failed.get_or_insert(error);
+                    }
+                }
             }
         }
-        Ok(())
+        Ok(failed)
     }
 
     async fn apply(
@@ -233,7 +248,8 @@ impl Engine {
               provider = %row.method_kind, code = problem.code.as_str(), message = problem.message.as_str());
         self.retrying(|| async {
             let now = self.clock.now();
-            let unaskable = matches!(problem.code.as_str(), "window_passed" | "body_changed");
+            let unaskable =
+                matches!(problem.code.as_str(), "window_passed" | "body_changed" | "partly_ended");
             let unclear = unaskable || (refused && self.stays_refused(row));
             let review = open > 0 && (unclear || self.is_past_horizon(row, now));
             let last_settled = transfers.iter().filter_map(|transfer| transfer.settled_at).max();
@@ -241,7 +257,7 @@ impl Engine {
                 state: if review { SubmissionState::Review } else { row.state },
                 provider_batch_id: None,
                 problem: Some((problem.code.clone(), problem.message.clone())),
-                next_check_at: self.next_check(row, open > 0, last_settled, now),
+                next_check_at: self.next_check(row, (open > 0, review), last_settled, now),
                 claimed_until: Some(claimed.until),
                 counts: true,
                 refused,
@@ -334,7 +350,7 @@ impl Engine {
             state: if review { SubmissionState::Review } else { SubmissionState::Accepted },
             provider_batch_id: None,
             problem: None,
-            next_check_at: self.next_check(row, open, last_settled, now),
+            next_check_at: self.next_check(row, (open, review), last_settled, now),
             claimed_until: Some(claimed.until),
             counts: true,
             refused: false,
@@ -369,17 +385,18 @@ impl Engine {
         ends.is_some_and(|ends| now >= ends)
     }
 
-    /// When to ask again: soon while something is open, then for as long as the rail can return
-    /// money that arrived.
+    /// When to ask again: soon while something is open, not so soon once a person is to look, then
+    /// for as long as the rail can return money that arrived.
     fn next_check(
         &self,
         row: &SubmissionRow,
-        open: bool,
+        (open, review): (bool, bool),
         last_settled: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> Option<DateTime<Utc>> {
         if open {
-            return Some(now + self.pause(row.checks));
+            let checks = if review { row.checks.max(REVIEWED) } else { row.checks };
+            return Some(now + self.pause(checks));
         }
         let watch = self.provider(row.method_kind).map(|provider| provider.terms().watch);
         let watched = last_settled.zip(watch).is_some_and(|(at, watch)| now < at + watch);

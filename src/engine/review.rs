@@ -1,10 +1,14 @@
 //! Review: what a person found out about money that no provider will speak of any more.
 
+use chrono::{DateTime, Utc};
+
+use super::asking::CLAIMED_FOR;
 use super::outcome::{Stamp, end_transfers};
+use super::sorted::is_open;
 use super::{Engine, EngineError, Work};
 use crate::domain::{OrgId, PayoutId, SubmissionState, TransferState};
 use crate::providers::Problem;
-use crate::store::{CheckRecord, Transfer, TransferNews};
+use crate::store::{CheckRecord, InReview, Transfer, TransferNews};
 
 /// What a person found at the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +33,13 @@ impl Engine {
         (finding, reason): (Finding, &str),
     ) -> Result<(), EngineError> {
         self.retrying(|| async {
+            let now = self.clock.now();
             let mut tx = self.begin(work).await?;
-            let Some(transfer_id) = tx.transfer_in_review(org, payout_id).await? else {
-                return Err(EngineError::NotInReview { payout_id: payout_id.clone() });
-            };
+            let found = tx.transfer_in_review(org, payout_id).await?;
+            let not_in_review = || EngineError::NotInReview { payout_id: payout_id.clone() };
+            let InReview { transfer_id, submission_id, next_check_at } =
+                found.ok_or_else(not_in_review)?;
+            nobody_asks(payout_id, next_check_at, now)?;
             let (to, code) = match finding {
                 Finding::Paid => (TransferState::Settled, "marked_paid"),
                 Finding::NotPaid => (TransferState::Rejected, "marked_not_paid"),
@@ -46,8 +53,12 @@ impl Engine {
                 note: None,
                 of_method: false,
             };
-            let stamp = Stamp { org, actor: &work.actor, now: self.clock.now() };
+            let stamp = Stamp { org, actor: &work.actor, now };
             end_transfers(&mut tx, stamp, to, &[news]).await?;
+            if !tx.transfers_of(org, &submission_id).await?.iter().any(is_open) {
+                let about = ("review", submission_id.as_str());
+                self.alert_passes(&mut tx, org, about, work).await?;
+            }
             tx.commit().await?;
             Ok(())
         })
@@ -75,6 +86,7 @@ impl Engine {
             let (Some(row), Some(provider)) = (&row, provider) else {
                 return Err(EngineError::NotInReview { payout_id: payout_id.clone() });
             };
+            nobody_asks(payout_id, row.next_check_at, now)?;
             let record = CheckRecord {
                 state: SubmissionState::Refused,
                 provider_batch_id: None,
@@ -85,15 +97,33 @@ impl Engine {
                 refused: true,
             };
             tx.submission_checked(org, &row.submission_id, &record, now).await?;
+            // What a person has ended before is over.
             let transfers = tx.transfers_of(org, &row.submission_id).await?;
-            let transfers: Vec<_> = transfers.iter().collect();
+            let transfers: Vec<_> = transfers.iter().filter(|one| is_open(one)).collect();
             let stamp = Stamp { org, actor: &work.actor, now };
             let why = Problem::new("not_paid", format!("{}: {found}", work.actor));
             let group: &[&Transfer] = &transfers;
             self.send_again(&mut tx, stamp, provider.as_ref(), &[group], &why).await?;
+            let about = ("review", row.submission_id.as_str());
+            self.alert_passes(&mut tx, org, about, work).await?;
             tx.commit().await?;
             Ok(transfers.len())
         })
         .await
+    }
+}
+
+/// A send of the same bytes may be under way while the submission is claimed: what a person has
+/// found would be out of date before it is written.
+fn nobody_asks(
+    payout_id: &PayoutId,
+    next_check_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    match next_check_at {
+        Some(at) if at > now && at <= now + CLAIMED_FOR => {
+            Err(EngineError::BeingAsked { payout_id: payout_id.clone() })
+        }
+        _ => Ok(()),
     }
 }

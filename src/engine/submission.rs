@@ -12,7 +12,9 @@ use crate::domain::{
     AffiliateId, Destination, Money, OrgId, PayoutId, Reference, SubmissionId, TransferState,
 };
 use crate::providers::{Outgoing, OutgoingItem, Problem, Provider};
-use crate::store::{NewSubmission, NewTransfer, SubmissionRow, Transfer, TransferNews, Tx};
+use crate::store::{
+    NewSubmission, NewTransfer, StoreError, SubmissionRow, Transfer, TransferNews, Tx,
+};
 
 /// A payout that becomes a transfer.
 #[derive(Debug, Clone)]
@@ -149,7 +151,12 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let ended = groups.iter().copied().flatten();
         let news: Vec<_> = ended.map(|transfer| note(transfer, why)).collect();
-        tx.transfers_move(stamp.org, TransferState::Rejected, &news, stamp.now).await?;
+        let over = tx.transfers_move(stamp.org, TransferState::Rejected, &news, stamp.now).await?;
+        if over.len() != news.len() {
+            // A payout leaves again only if its attempt was live until now.
+            let (wanted, changed) = (news.len() as u64, over.len() as u64);
+            return Err(StoreError::Changed { what: "transfers", wanted, changed }.into());
+        }
         for group in groups {
             let members = group.iter().map(|transfer| Member::from(*transfer)).collect();
             if let Some(submission) = self.compose(provider, members) {

@@ -42,7 +42,7 @@ pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
 };
 pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
-pub use submissions::{CheckRecord, NewSubmission, SendRecord, SubmissionRow};
+pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
 pub use wallets::WalletMove;
 

@@ -23,7 +23,7 @@ macro_rules! submissions {
     ($($tail:literal),+) => { concat!("
     SELECT s.org_id, s.submission_id, s.method_kind, s.currency, s.reference, s.state,
            s.body_hash, s.provider_batch_id, s.sequence, s.sends, s.checks, s.refusals,
-           s.refused_since, s.first_sent_at
+           s.refused_since, s.first_sent_at, s.next_check_at
     FROM submissions s ", $($tail),+) };
 }
 const SUBMISSION_TO_SEND: &str = submissions!(
@@ -46,10 +46,10 @@ const SUBMISSION_IN_REVIEW: &str = submissions!(
        AND s.provider_batch_id IS NULL {lock:s}"
 );
 const TRANSFER_IN_REVIEW: &str = "
-    SELECT t.transfer_id FROM transfers t
+    SELECT t.transfer_id, t.submission_id, s.next_check_at FROM transfers t
     JOIN submissions s ON s.org_id = t.org_id AND s.submission_id = t.submission_id
     WHERE t.org_id = $1 AND t.payout_id = $2 AND t.state IN ('accepted', 'unknown')
-      AND s.state = 'review' {lock:t}";
+      AND s.state = 'review' {lock:s}";
 const SUBMISSION_REFUSE: &str = "
     UPDATE submissions SET state = 'refused', next_attempt_at = NULL, updated_at = $3
     WHERE org_id = $1 AND submission_id = $2 AND state = 'prepared'";
@@ -127,6 +127,17 @@ pub struct SubmissionRow {
     pub refused_since: Option<DateTime<Utc>>,
     /// When the bytes may first have left; `None` if they certainly never did.
     pub first_sent_at: Option<DateTime<Utc>>,
+    /// When the provider is asked about it again, or until when somebody asks.
+    pub next_check_at: Option<DateTime<Utc>>,
+}
+
+/// A live transfer in review.
+#[derive(Debug, Clone, FromRow)]
+pub struct InReview {
+    pub transfer_id: TransferId,
+    pub submission_id: SubmissionId,
+    /// When the provider is asked about it again, or until when somebody asks.
+    pub next_check_at: Option<DateTime<Utc>>,
 }
 
 /// A submission to be inserted, `prepared`.
@@ -254,15 +265,13 @@ impl Tx {
         sql(SUBMISSION_IN_REVIEW).bind(org).bind(payout).maybe(self).await
     }
 
-    /// The live transfer of a payout, if it is in review, locked.
+    /// The live transfer of a payout, if it is in review; its submission is locked.
     pub async fn transfer_in_review(
         &mut self,
         org: &OrgId,
         payout: &PayoutId,
-    ) -> Result<Option<TransferId>, StoreError> {
-        let row: Option<(TransferId,)> =
-            sql(TRANSFER_IN_REVIEW).bind(org).bind(payout).maybe(self).await?;
-        Ok(row.map(|(transfer_id,)| transfer_id))
+    ) -> Result<Option<InReview>, StoreError> {
+        sql(TRANSFER_IN_REVIEW).bind(org).bind(payout).maybe(self).await
     }
 
     /// Ends a prepared submission whose members may not all be sent.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use payoutd::domain::{
     AffiliateId, Destination, MethodKind, MethodStatus, NewAffiliate, NewMethod, NoticeWord,
-    PayoutId,
+    PayoutId, Scope,
 };
-use payoutd::engine::{Engine, EngineError, EngineSettings, Finding};
+use payoutd::engine::{Engine, EngineError, EngineSettings, Finding, Reach};
 use payoutd::providers::{Funds, Problem, Sent, Standing, Vetted};
 use serde_json::json;
 
@@ -278,6 +278,60 @@ on_both! {
         engine.mark(&h.work(), &h.org, &first(h).await, finding).await.expect("in review");
         assert_eq!(statuses(h).await, ["completed"]);
         assert_eq!(h.wallet("ana").await, Wallet { paid: 1_000, ..Wallet::default() });
+    }
+
+    async fn what_a_person_ended_is_never_sent_again(h: &Harness) {
+        payouts_of(h, &["ana", "ben", "cem"]).await;
+        let paper = Paper::new();
+        let mut terms = paper.told().terms;
+        (terms.batch_size, terms.resend_window) = (10, TimeDelta::days(365));
+        paper.told().terms = terms;
+        let engine = engine(h, &paper);
+        paper.told().sent = Sent::Unknown(Problem::new("timeout", "no answer"));
+        paper.told().standing = None;
+        h.submit_with(&engine).await;
+        h.clock.advance(TimeDelta::days(11));
+        h.reconcile_with(&engine).await;
+        assert_eq!(paper.told().sends.len(), 2);
+        let payouts: Vec<_> = h.payouts().await.into_iter().map(|p| p.payout_id).collect();
+        let finding = (Finding::NotPaid, "not at the provider");
+        engine.mark(&h.work(), &h.org, &payouts[0], finding).await.expect("in review");
+        paper.told().sent = Sent::Accepted { provider_batch_id: None };
+        h.clock.advance(TimeDelta::days(2));
+        h.reconcile_with(&engine).await;
+        assert_eq!(paper.told().sends.len(), 2, "its bytes hold what is over");
+        let again = engine.resend(&h.work(), &h.org, &payouts[1], "nothing there").await;
+        assert_eq!(again.expect("in review"), 2);
+        paper.told().standing = Some(Standing::Settled);
+        h.submit_with(&engine).await;
+        h.reconcile_with(&engine).await;
+        assert_eq!(statuses(h).await, ["failed", "completed", "completed"]);
+        assert_eq!(paper.told().sends[2].len(), 2, "the marked one is not among them");
+        assert_eq!(alerts(h).await, []);
+    }
+
+    async fn what_is_wrong_with_one_submission_keeps_no_other_waiting(h: &Harness) {
+        payouts_of(h, &["ana", "ben"]).await;
+        let paper = Paper::new();
+        let engine = engine(h, &paper);
+        h.submit_with(&engine).await;
+        h.change("UPDATE payouts SET status = 'cancelled' WHERE affiliate_id = 'ana'").await;
+        h.ledger_is_broken();
+        let run = engine.reconcile(&h.work(), Reach::Due, &Scope::default()).await;
+        run.expect_err("a payout that is not under way");
+        assert_eq!(statuses(h).await, ["cancelled", "completed"]);
+    }
+
+    async fn while_the_provider_is_being_asked_a_persons_word_has_to_wait(h: &Harness) {
+        let (_paper, engine) = one_open_payout(h).await;
+        h.clock.advance(TimeDelta::days(11));
+        h.reconcile_with(&engine).await;
+        let soon = h.clock.now() + TimeDelta::minutes(2);
+        let soon = soon.format("%Y-%m-%dT%H:%M:%S%.3f+00:00");
+        h.change(&format!("UPDATE submissions SET next_check_at = '{soon}'")).await;
+        let finding = (Finding::NotPaid, "not at the provider");
+        let early = engine.mark(&h.work(), &h.org, &first(h).await, finding).await;
+        assert!(matches!(early, Err(EngineError::BeingAsked { .. })), "{early:?}");
     }
 
     async fn a_lost_send_that_is_found_by_its_reference_is_not_repeated(h: &Harness) {
