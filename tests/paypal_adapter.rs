@@ -241,7 +241,8 @@ async fn a_token_that_ended_early_is_renewed_and_the_call_made_once() {
 
 #[tokio::test]
 async fn a_second_401_is_about_us_and_the_end_of_it() {
-    let no = "HTTP/1.1 401 Unauthorized\r\n\r\n";
+    let no = "HTTP/1.1 401 Unauthorized\r\n\r\n\
+              {\"error\":\"invalid_token\",\"error_description\":\"not ours\"}";
     let server = Scripted::answering(&[TOKEN, no, TOKEN, no]).await;
     let sent = send(&rail(&server.url), &outgoing(&["a@example.com"])).await;
     assert!(matches!(sent, Sent::Blocked(_)), "{sent:?}");
@@ -511,7 +512,8 @@ async fn posts_keep_to_the_pace_of_a_minute_whoever_makes_them() {
 #[tokio::test]
 async fn a_throttle_until_an_instant_is_a_wait_from_the_answers_own_date() {
     let answer = "HTTP/1.1 429 Slow\r\ndate: Sun, 22 Nov 2026 20:00:00 GMT\r\n\
-                  retry-after: Sun, 22 Nov 2026 20:00:42 GMT\r\n\r\n";
+                  retry-after: Sun, 22 Nov 2026 20:00:42 GMT\r\n\r\n\
+                  {\"name\":\"RATE_LIMIT_REACHED\"}";
     let server = Scripted::answering(&[TOKEN, answer]).await;
     let sent = send(&rail(&server.url), &outgoing(&["a@example.com"])).await;
     let Sent::Throttled { retry_after, .. } = sent else { panic!("{sent:?}") };

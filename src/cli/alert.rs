@@ -1,6 +1,7 @@
 //! `alert`: what a person has to look at.
 
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
 use super::exit::UsageError;
@@ -29,7 +30,7 @@ pub enum AlertCommand {
         /// Id of the alert
         id: String,
         /// What was done about it, for the record
-        #[arg(long)]
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
         note: String,
         /// Org; may be left out if there is only one
         #[arg(long)]

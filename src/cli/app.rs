@@ -110,7 +110,34 @@ pub fn rails(config: &Config) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
     if wire.is_configured() {
         rails.push(Arc::new(Wire::new(wire.clone()).context("[providers.wire] cannot be used")?));
     }
+    check_folders(config)?;
     Ok(rails)
+}
+
+/// A folder that payments leave by is none that answers come in by: else payoutd would take its own
+/// files from the bank.
+fn check_folders(config: &Config) -> anyhow::Result<()> {
+    let (ach, wire) = (&config.providers.ach, &config.providers.wire);
+    let outboxes = [("ach", &ach.outbox), ("wire", &wire.outbox)];
+    let others = [
+        ("ach.inbox", &ach.inbox),
+        ("ach.archive", &ach.archive),
+        ("wire.inbox", &wire.inbox),
+        ("wire.archive", &wire.archive),
+    ];
+    let place = |path: &str| std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    for (rail, outbox) in outboxes.into_iter().filter(|(_, path)| !path.is_empty()) {
+        for (key, other) in others.into_iter().filter(|(_, path)| !path.is_empty()) {
+            if place(outbox) == place(other) {
+                let words = format!(
+                    "providers.{key} and providers.{rail}.outbox are the same folder, {outbox}: \
+                     give each its own"
+                );
+                return Err(UsageError(words).into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whoever is at the command line.

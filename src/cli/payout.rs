@@ -1,6 +1,7 @@
 //! `payout`: list, show, retry, cancel.
 
 use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::{Value, json};
 
 use super::exit::UsageError;
@@ -59,7 +60,7 @@ pub enum PayoutCommand {
         #[arg(long, required = true)]
         nothing_was_paid: bool,
         /// What was found at the provider, for the record
-        #[arg(long)]
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
         reason: String,
         /// Org; may be left out if there is only one
         #[arg(long)]
@@ -77,7 +78,7 @@ pub enum PayoutCommand {
         #[arg(long)]
         not_paid: bool,
         /// What was found at the provider, for the record
-        #[arg(long)]
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
         reason: String,
         /// Org; may be left out if there is only one
         #[arg(long)]
@@ -273,9 +274,10 @@ fn waits_for(app: &App, payout: &PayoutRow) -> Option<String> {
     let kind = payout.method_kind;
     let configured = app.engine.rails().any(|rail| rail.kind() == kind);
     match &payout.waiting_for {
-        _ if waits && !configured => {
-            Some(format!("it waits for its rail: {kind} is not configured, see [providers.{kind}]"))
-        }
+        _ if waits && !configured => Some(format!(
+            "it waits for its rail: {kind} is not configured, see [providers.{}]",
+            kind.section()
+        )),
         Some(reason) => Some(format!("it waits: {reason}; see `payoutd alert list`")),
         None => None,
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -41,7 +42,7 @@ pub enum ReconcileCommand {
         /// Id of the break
         id: String,
         /// How it was cleared up, for the record
-        #[arg(long)]
+        #[arg(long, value_parser = NonEmptyStringValueParser::new())]
         note: String,
         /// Org; may be left out if there is only one
         #[arg(long)]

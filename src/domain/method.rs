@@ -48,6 +48,16 @@ pub enum DestinationError {
 }
 
 impl MethodKind {
+    /// The section of its rail's settings: `[providers.stripe]`, …
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Paypal => "paypal",
+            Self::StripeConnect => "stripe",
+            Self::Ach => "ach",
+            Self::Wire => "wire",
+        }
+    }
+
     /// The fields without which the rail cannot pay.
     fn required_fields(self) -> &'static [&'static str] {
         match self {

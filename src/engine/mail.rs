@@ -60,12 +60,21 @@ impl Engine {
         words: &str,
     ) -> Result<(), EngineError> {
         let kind = provider.kind();
-        if let Some(org) = self.store.orgs_of_rail(kind).await?.first() {
+        if let Some(org) = self.keeper(provider).await? {
             let mut tx = self.begin(work).await?;
-            self.alert(&mut tx, org, ("inbox", kind.as_str()), words, self.clock.now()).await?;
+            self.alert(&mut tx, &org, ("inbox", kind.as_str()), words, self.clock.now()).await?;
             tx.commit().await?;
         }
         Ok(())
+    }
+
+    /// Who is told of what no org is named in: the first that uses the rail, or the first there is.
+    async fn keeper(&self, provider: &dyn Provider) -> Result<Option<OrgId>, EngineError> {
+        let users = self.store.orgs_of_rail(provider.kind()).await?;
+        match users.into_iter().next() {
+            Some(org) => Ok(Some(org)),
+            None => Ok(self.store.orgs().await?.into_iter().next()),
+        }
     }
 
     /// Keeps one letter and puts it away. In this order: a letter that was kept and not put away
@@ -133,9 +142,12 @@ impl Engine {
         tx.notices_insert(&matched.notices, now).await?;
         self.correct_methods(&mut tx, &matched.notices).await?;
         if let Some(words) = trouble(letter, &matched.unmatched) {
-            match self.store.orgs_of_rail(provider.kind()).await?.first() {
+            match self.keeper(provider).await? {
                 Some(org) => {
-                    self.alert(&mut tx, org, ("letter", letter.name.as_str()), &words, now).await?;
+                    // Banks name their files alike, day after day.
+                    let hash = letter.hash.get(..8).unwrap_or_default();
+                    let subject = format!("{} {hash}", letter.name);
+                    self.alert(&mut tx, &org, ("letter", &subject), &words, now).await?;
                 }
                 None => warn!(event = "letter.of_nobody", name = letter.name, message = words),
             }
@@ -222,7 +234,11 @@ fn corrected(method: &PaidMethod, notice: &Notice) -> MethodChange {
 fn trouble(letter: &Letter, unmatched: &[String]) -> Option<String> {
     let mut words = Vec::new();
     if let Some(problem) = &letter.problem {
-        words.push(format!("could not be read in full ({problem})"));
+        words.push(format!(
+            "could not be read in full ({problem}); while one that nobody can read lies in \
+             `unreadable` of the archive, nothing settles by silence: take it away once you know \
+             what it says"
+        ));
     }
     if !unmatched.is_empty() {
         let shown: Vec<&str> = unmatched.iter().take(5).map(String::as_str).collect();

@@ -130,7 +130,8 @@ pub enum EngineError {
     #[error("payout {payout_id} was retried already, as {retried_as}: look at that one")]
     AlreadyRetried { payout_id: PayoutId, retried_as: PayoutId },
     #[error(
-        "payout {payout_id} is not in review: only one whose send nobody could clear up is sent again by a person"
+        "payout {payout_id} is not in review: a person decides only about one whose end nobody could \
+         clear up"
     )]
     NotInReview { payout_id: PayoutId },
     #[error(

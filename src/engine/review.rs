@@ -32,6 +32,9 @@ impl Engine {
         payout_id: &PayoutId,
         (finding, reason): (Finding, &str),
     ) -> Result<(), EngineError> {
+        if self.store.payout(org, payout_id).await?.is_none() {
+            return Err(EngineError::NoPayout { payout_id: payout_id.clone() });
+        }
         if finding == Finding::NotPaid {
             self.nothing_leaves(work, org, payout_id).await?;
         }

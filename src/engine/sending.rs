@@ -140,7 +140,7 @@ impl Rails {
         let unknown = self.unknown.entry(rail.clone()).or_default();
         match sent {
             Sent::Accepted { .. } | Sent::Refused { .. } => *unknown = 0,
-            Sent::Unknown(_) => {
+            Sent::Unknown(_) | Sent::NotSent(Problem { of_method: true, .. }) => {
                 *unknown += 1;
                 if *unknown >= MOST_UNKNOWN {
                     self.silent.insert(rail);
@@ -207,6 +207,8 @@ pub(super) fn send_record(sent: &Sent, now: DateTime<Utc>) -> SendRecord {
             next_check_at: Some(now),
             ..record(SubmissionState::Unknown, Some(problem))
         },
+        // One payee's trouble has to stand behind the others.
+        Sent::NotSent(problem) if problem.of_method => prepared(problem, BLOCKED_FOR),
         // The next run tries again: how often jobs run is the pause between tries.
         Sent::NotSent(problem) => prepared(problem, TimeDelta::zero()),
         Sent::Throttled { retry_after, problem } => {

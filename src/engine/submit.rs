@@ -108,7 +108,8 @@ impl Engine {
         tally: &mut Tally,
     ) -> Result<(), EngineError> {
         let Some(provider) = self.provider(lane.kind) else {
-            let words = format!("the rail is not configured, see [providers.{}]", lane.kind);
+            let section = lane.kind.section();
+            let words = format!("the rail is not configured, see [providers.{section}]");
             return self.leave_waiting(lane, ("rail_not_configured", &words), tally).await;
         };
         if let Some(circuit) = rails.closed(lane) {

@@ -125,7 +125,8 @@ impl Problem {
 pub enum Sent {
     /// The provider has it; whether the money arrives is for a look-up to say.
     Accepted { provider_batch_id: Option<String> },
-    /// Nothing reached the provider (refused connection, no token): send again later.
+    /// Nothing reached the provider (refused connection, no token): send again later. A problem
+    /// that is the method's is about this payee alone, and no reason to leave the rail alone.
     NotSent(Problem),
     /// The provider asked to slow down: send the same later.
     Throttled { retry_after: Option<TimeDelta>, problem: Problem },

@@ -132,17 +132,26 @@ async fn what_is_not_about_a_payment_of_ours_is_kept_for_a_person() {
         ("a dispute over a return", from_the_bank("PPD", "21", OURS, returned("R68"))),
         ("a debit of ours came back", from_the_bank("PPD", "26", OURS, returned("R01"))),
         ("no reference", from_the_bank("PPD", "21", "", returned("R03"))),
-        ("our own file", ach(|_| {}).rail.render(&payment())),
-        (
-            "our own message",
-            String::from_utf8(contract("recorded/wire/outbound-pain001.xml")).expect("UTF-8"),
-        ),
     ] {
         let desk = ach(|_| {});
         let letter = desk.letter("file", file).await;
         assert_eq!(letter.notices, [], "{name}");
         assert!(letter.problem.is_some(), "{name}");
         assert_eq!(desk.files("archive/received"), ["file"], "{name}");
+    }
+}
+
+/// A bank may be about to pick it up there: two folders may have been mixed up.
+#[tokio::test]
+async fn a_file_of_payments_in_an_inbox_is_told_and_left_where_it_lies() {
+    let message = contract("recorded/wire/outbound-pain001.xml");
+    for file in [ach(|_| {}).rail.render(&payment()).into_bytes(), message] {
+        let desk = ach(|_| {});
+        desk.drop_in("file", file);
+        let letters = desk.rail.collect().await.expect("an inbox");
+        assert!(letters[0].problem.is_some() && letters[0].notices.is_empty());
+        desk.rail.put_away(&letters[0]).await.expect("it is left");
+        assert_eq!(desk.files("inbox"), ["file"]);
     }
 }
 

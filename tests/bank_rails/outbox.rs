@@ -121,6 +121,20 @@ async fn an_outbox_that_is_gone_is_no_proof_that_the_bank_took_the_file() {
 }
 
 #[tokio::test]
+async fn a_file_that_the_bank_can_still_have_is_said_to_wait_even_where_nobody_can_look() {
+    let (desk, payment) = (ach(|_| {}), payment());
+    assert!(desk.rail.may_still_leave(&payment).await.is_none());
+    desk.rail.send(&payment, &desk.rail.render(&payment)).await;
+    assert!(desk.rail.may_still_leave(&payment).await.is_some());
+    let aside = desk.path("aside");
+    fs::rename(desk.path("outbox"), &aside).expect("an outbox");
+    assert!(desk.rail.may_still_leave(&payment).await.is_some(), "it may be mounted again");
+    fs::rename(&aside, desk.path("outbox")).expect("an outbox");
+    desk.pick_up();
+    assert!(desk.rail.may_still_leave(&payment).await.is_none());
+}
+
+#[tokio::test]
 async fn replicas_that_send_the_same_file_at_once_place_one() {
     let (desk, payment) = (ach(|_| {}), payment());
     let again = again(&payment);

@@ -159,6 +159,22 @@ on_both! {
         assert_eq!((statuses(h).await, alerts(h).await), (vec!["failed", "completed"], vec![]));
     }
 
+    async fn one_payee_who_cannot_be_asked_about_keeps_no_other_from_being_paid(h: &Harness) {
+        payouts_of(h, &["ana", "ben", "cem"]).await;
+        let paper = Paper::new();
+        let engine = engine(h, &paper);
+        let trouble = Problem::new("http_500", "no answer about the account").of_method();
+        paper.told().about_one = Some((1_000, Sent::NotSent(trouble)));
+        assert_eq!(h.submit_with(&engine).await.acted, 2);
+        h.reconcile_with(&engine).await;
+        assert_eq!(statuses(h).await, ["processing", "completed", "completed"]);
+        assert_eq!((h.submit_with(&engine).await.seen, alerts(h).await), (0, vec![]));
+        paper.told().about_one = None;
+        h.clock.advance(TimeDelta::minutes(16));
+        assert_eq!(h.submit_with(&engine).await.acted, 1);
+        h.reconcile_with(&engine).await;
+    }
+
     async fn a_file_that_can_still_be_picked_up_is_not_said_to_be_unpaid(h: &Harness) {
         let (paper, engine) = one_open_payout(h).await;
         h.clock.advance(TimeDelta::days(11));

@@ -58,11 +58,14 @@ pub(super) fn collect(folders: &Folders) -> Result<Vec<Letter>, Problem> {
 }
 
 /// Moves the file of a letter to `received/` or `unreadable/` in the archive. Does nothing if it
-/// is not there any more.
+/// is not there any more, or is a file of payments.
 ///
 /// # Errors
 /// [`Problem`] if it cannot be moved, or is another file by now.
 pub(super) fn put_away(folders: &Folders, letter: &Letter) -> Result<(), Problem> {
+    if letters::is_payments(letter) {
+        return Ok(());
+    }
     let Some(file) = file_of(folders, letter)? else { return Ok(()) };
     let problem = |error: io::Error| fault_at(&file, &error);
     match hash_of(&file) {

@@ -8,6 +8,8 @@ use crate::providers::{Letter, Problem};
 
 /// The kind of a file that nobody can read.
 pub(super) const UNREADABLE: &str = "unreadable";
+/// The problem of a file that asks for payments.
+const NOT_A_LETTER: &str = "not_a_letter";
 /// Faults that a problem names; the others are counted.
 const NAMED_FAULTS: usize = 5;
 
@@ -105,10 +107,17 @@ fn of_iso20022(text: &str) -> Result<News, String> {
     Ok(news)
 }
 
+/// Whether a letter is a file of payments: then it is left where it lies, since a bank may be about
+/// to pick it up there.
+pub(super) fn is_payments(letter: &Letter) -> bool {
+    letter.problem.as_ref().is_some_and(|problem| problem.code == NOT_A_LETTER)
+}
+
 /// A file of payments in the inbox: ours, in the wrong folder.
 fn ours(kind: &str) -> News {
-    let words = "it asks for payments, and tells nothing about any: it does not belong here";
-    News::nothing(kind, Some(Problem::new("not_a_letter", words)))
+    let words = "it asks for payments, and tells nothing about any: it is left where it lies, and \
+                 does not belong there";
+    News::nothing(kind, Some(Problem::new(NOT_A_LETTER, words)))
 }
 
 fn of_nacha(bytes: &[u8]) -> Result<News, String> {

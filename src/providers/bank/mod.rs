@@ -58,11 +58,16 @@ impl Folders {
 
     /// Why a submission's file could still reach the bank, if it could.
     pub(super) async fn may_still_leave(&self, name: String) -> Option<Problem> {
-        let place = self.outbox.join(&name);
-        let is_there = place.clone();
-        let waits = in_thread(move || Ok(is_there.exists())).await;
-        let words = format!("the bank can still pick up {}: take it away first", place.display());
-        (!matches!(waits, Ok(false))).then(|| Problem::new("in_the_outbox", words))
+        let (folders, place) = (self.clone(), self.outbox.join(&name));
+        match in_thread(move || outbox::is_waiting(&folders, &name)).await {
+            Ok(false) => None,
+            Ok(true) => {
+                let place = place.display();
+                let words = format!("the bank can still pick up {place}: take it away first");
+                Some(Problem::new("in_the_outbox", words))
+            }
+            Err(problem) => Some(problem),
+        }
     }
 
     /// Every finished file of the inbox, read.

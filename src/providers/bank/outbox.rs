@@ -158,6 +158,16 @@ pub(super) fn whereabouts(
     Ok(Whereabouts::PickedUp { not_before })
 }
 
+/// Whether a file lies in the outbox, or is about to.
+///
+/// # Errors
+/// [`Problem`] if that cannot be seen: an outbox that is not there is not an empty one.
+pub(super) fn is_waiting(folders: &Folders, name: &str) -> Result<bool, Problem> {
+    fs::read_dir(&folders.outbox).map_err(|error| fault_at(&folders.outbox, &error))?;
+    let hidden = folders.outbox.join(format!(".{name}.tmp"));
+    Ok(exists(&folders.outbox.join(name))? || exists(&hidden)?)
+}
+
 /// The name of the file that was sent under a NACHA file identity, without its extension.
 pub(super) fn sent_with_identity(folders: &Folders, identity: &str) -> Option<String> {
     let files = fs::read_dir(folders.sent()).ok()?;

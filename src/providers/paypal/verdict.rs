@@ -309,8 +309,8 @@ mod tests {
 
     #[test]
     fn a_throttle_says_how_long_to_wait_if_paypal_does() {
-        let answer =
-            Answer { status: 429, retry_after: Some(Duration::from_secs(7)), text: String::new() };
+        let text = json!({"name": "RATE_LIMIT_REACHED", "message": "m"}).to_string();
+        let answer = Answer { status: 429, retry_after: Some(Duration::from_secs(7)), text };
         let Sent::Throttled { retry_after, .. } = of_send(&outgoing(), &answer) else {
             panic!("429 is a throttle");
         };

@@ -161,11 +161,13 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Reads an error body; `None` if it has no name, so is none of PayPal's.
+    /// Reads an error body, or that of a refused token (`error`, `error_description`); `None` if it
+    /// has no name, so is none of PayPal's.
     pub(super) fn read(text: &str) -> Option<Self> {
         let mut body: Value = serde_json::from_str(text).ok()?;
-        let name = body.get("name")?.as_str().filter(|name| !name.is_empty())?.to_owned();
-        let message = body.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text_of = |name, other| body.get(name).or_else(|| body.get(other))?.as_str();
+        let name = text_of("name", "error").filter(|name| !name.is_empty())?.to_owned();
+        let message = text_of("message", "error_description").unwrap_or_default().to_owned();
         let details = match body.get_mut("details").map(Value::take) {
             Some(Value::Array(details)) => details,
             _ => Vec::new(),

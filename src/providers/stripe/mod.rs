@@ -98,7 +98,8 @@ impl Stripe {
             Err(Closed::Unasked(Unread::Refused(401 | 403, no))) => {
                 Err(Sent::Blocked(no.problem()))
             }
-            Err(Closed::Unasked(unread)) => Err(Sent::NotSent(unread.problem())),
+            // This account cannot be asked about; others may.
+            Err(Closed::Unasked(unread)) => Err(Sent::NotSent(unread.problem().of_method())),
         }
     }
 }
@@ -150,7 +151,7 @@ impl Provider for Stripe {
                     let id = made.into_iter().next().and_then(|report| report.provider_id);
                     return Sent::Accepted { provider_batch_id: id };
                 }
-                Found::Unclear(problem) => return Sent::NotSent(problem),
+                Found::Unclear(problem) => return Sent::NotSent(problem.of_method()),
             }
         }
         if let Err(sent) = self.gate(item).await {

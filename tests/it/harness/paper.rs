@@ -25,6 +25,8 @@ pub struct Told {
     pub vetted: Vetted,
     /// What a send comes to.
     pub sent: Sent,
+    /// What a send comes to that holds this amount.
+    pub about_one: Option<(i64, Sent)>,
     /// What a look-up says of each item; `None`: nothing is known.
     pub standing: Option<Standing>,
     pub problem: Option<Problem>,
@@ -58,6 +60,7 @@ impl Paper {
             funds: Funds::CannotAsk,
             vetted: Vetted::Able,
             sent: Sent::Accepted { provider_batch_id: None },
+            about_one: None,
             standing: Some(Standing::Settled),
             problem: None,
             note: None,
@@ -121,7 +124,12 @@ impl Provider for Paper {
         let mut told = self.told();
         let references = outgoing.items.iter().map(|item| item.reference.to_string()).collect();
         told.sends.push(references);
-        told.sent.clone()
+        let about = told.about_one.as_ref();
+        let minors = outgoing.items.iter().map(|item| item.amount.minor);
+        match about.filter(|(minor, _)| minors.clone().any(|one| one == *minor)) {
+            Some((_, sent)) => sent.clone(),
+            None => told.sent.clone(),
+        }
     }
 
     async fn look_up(&self, outgoing: &Outgoing) -> Found {
