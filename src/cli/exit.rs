@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::import::ImportError;
 use crate::jobs::{CatalogError, RunError};
+use crate::providers::Problem;
 use crate::store::StoreError;
 
 /// The documented exit codes.
@@ -44,6 +45,9 @@ pub fn exit_code_of(error: &anyhow::Error) -> Exit {
 
 fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if cause.is::<UsageError>() || cause.is::<ConfigError>() || cause.is::<CatalogError>() {
+        return Some(Exit::Usage);
+    }
+    if cause.downcast_ref::<Problem>().is_some_and(|problem| problem.code == "bad_settings") {
         return Some(Exit::Usage);
     }
     if matches!(cause.downcast_ref(), Some(StoreError::UnknownUrl)) {

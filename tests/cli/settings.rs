@@ -33,6 +33,23 @@ fn an_unknown_setting_is_named_with_the_nearest_one_wherever_it_stands() {
 }
 
 #[test]
+fn a_rail_of_files_that_no_bank_would_take_is_a_wrong_configuration() {
+    let mut place = Place::on_sqlite();
+    for folder in ["OUTBOX", "INBOX", "ARCHIVE"] {
+        place.set(&format!("PROVIDERS__WIRE__{folder}"), folder.to_lowercase());
+    }
+    place.run(&["job", "list"]).code(2).says(&["[providers.wire] cannot be used", "debtor"]);
+    for (key, value) in
+        [("NAME", "Acme"), ("ACCOUNT", "1"), ("ROUTING", "999999992"), ("CITY", "X")]
+    {
+        place.set(&format!("PROVIDERS__WIRE__DEBTOR_{key}"), value);
+    }
+    place.run(&["job", "list"]).code(0);
+    place.set("PROVIDERS__WIRE__INBOX", "outbox");
+    place.run(&["job", "list"]).code(2).says(&["providers.wire.inbox", "same folder"]);
+}
+
+#[test]
 fn a_value_that_does_not_fit_is_named_with_what_would() {
     let place = Place::bare();
     for (set, words) in [
