@@ -41,20 +41,16 @@ pub(super) fn body_hash(body: &str) -> String {
     hex::encode(Sha256::digest(body.as_bytes()))
 }
 
-/// Checks after which the settled transfers of a submission are asked about together with its
-/// open ones: by then checks are hours apart, and what comes back comes back late.
-const QUICK_CHECKS: i64 = 5;
-
 /// A submission as the provider is handed it.
 pub(super) fn outgoing(
     row: &SubmissionRow,
     transfers: &[Transfer],
     now: DateTime<Utc>,
 ) -> Outgoing {
-    let open = |state| match state {
-        TransferState::Accepted | TransferState::Unknown => true,
-        TransferState::Settled => row.checks >= QUICK_CHECKS,
-        _ => false,
+    // What has settled is asked about as well: a webhook may have said that it came back.
+    let open = |state| {
+        use TransferState::{Accepted, Settled, Unknown};
+        matches!(state, Accepted | Settled | Unknown)
     };
     let item = |transfer: &Transfer| OutgoingItem {
         reference: transfer.reference.clone(),

@@ -190,6 +190,20 @@ on_both! {
         assert_eq!(failed.expect("one").failure_code.as_deref(), Some("RECEIVER_ACCOUNT_LOCKED"));
     }
 
+    async fn money_that_comes_back_is_heard_of_though_others_of_its_batch_are_open(h: &Harness) {
+        payouts_of(h, &["ana", "unregistered-ben"]).await;
+        h.submit().await;
+        h.reconcile().await;
+        assert_eq!(status_of(h, "ana").await, "completed");
+        let ana = payout_of(h, "ana").await;
+        h.fate(&h.references(&ana).await[0], "REFUNDED").await;
+        h.clock.advance(TimeDelta::minutes(2));
+        h.reconcile().await;
+        assert_eq!(status_of(h, "ana").await, "returned");
+        assert_eq!(status_of(h, "unregistered-ben").await, "processing");
+        h.leaves_money_under_way();
+    }
+
     async fn money_that_comes_back_after_completion_is_paid_in_the_next_period(h: &Harness) {
         h.enrol(program("creator"), &["ana"]).await;
         h.earn("ana", "o", &[1_500]).await;
