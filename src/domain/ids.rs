@@ -100,10 +100,11 @@ id!(/** A payout destination on file. */ MethodId, "method id", "pm_");
 id!(/** One execution of a job. */ RunId, "run id", "run_");
 id!(/** What a provider's statement and our books disagree about. */ BreakId, "break id", "br_");
 id!(/** What a person has to look at. */ AlertId, "alert id", "al_");
+id!(/** One act of the audit log. */ AuditId, "audit id", "au_");
 id!(/** What one letter says of one transfer. */ NoticeId, "notice id", "no_");
 id!(/** One transaction's worth of a job's work. */ BatchId, "batch id", "ba_");
 
-/// Who did a thing, for the record: `system:<job>`, `cli:<user>`.
+/// Who did a thing, for the record: `system:<job>`, `cli:<user>`, `staff:<sub>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Actor(String);
@@ -117,6 +118,11 @@ impl Actor {
     /// A person at the command line.
     pub fn operator(name: &str) -> Self {
         Self(format!("cli:{name}"))
+    }
+
+    /// Whoever called the API: `staff:ann`, `partner:alex`, `service:key_…`.
+    pub fn caller(role: &str, id: &str) -> Self {
+        Self(format!("{role}:{id}"))
     }
 
     /// The actor as text.

@@ -5,6 +5,7 @@
 
 pub mod banking;
 mod breaks;
+mod caller;
 mod commission;
 mod gate;
 mod ids;
@@ -19,11 +20,13 @@ mod wallet;
 mod words;
 
 pub use breaks::BreakKind;
+pub use caller::{Access, Caller, Permission, Role};
 pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
-    Actor, AffiliateId, AlertId, BatchId, BreakId, CommissionId, IdError, MethodId, Minted,
-    NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RunId, SubmissionId, TransferId,
+    Actor, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, IdError, MethodId,
+    Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RunId, SubmissionId,
+    TransferId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};

@@ -1,6 +1,7 @@
 //! Alerts: raised once per cause, closed by themselves when the cause is gone, or by a person.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use tracing::{info, warn};
 
 use super::{Engine, EngineError, Work};
@@ -56,6 +57,8 @@ impl Engine {
         if !tx.alert_close(org, alert, &work.actor, note, self.clock.now()).await? {
             return Err(EngineError::NoAlert { alert_id: alert.clone() });
         }
+        let act = ("alert.closed", alert.as_str());
+        self.keep_act(&mut tx, org, work, act, json!({ "note": note })).await?;
         tx.commit().await?;
         info!(event = "alert.closed", org_id = %org, alert_id = %alert, actor = %work.actor);
         Ok(())

@@ -38,10 +38,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::{
-    Actor, AlertId, BreakId, GateCheck, MethodKind, MoneyError, PayoutId, PayoutStatus, WalletError,
+    Actor, AlertId, AuditId, BreakId, Caller, GateCheck, MethodKind, MoneyError, OrgId, PayoutId,
+    PayoutStatus, WalletError,
 };
 use crate::providers::{Problem, Provider};
-use crate::store::{RunLease, Store, StoreError, Tx};
+use crate::store::{NewAudit, RunLease, Store, StoreError, Tx};
 
 pub use accrue::Verdict;
 pub use audit::{AuditLine, INVARIANTS};
@@ -90,6 +91,8 @@ pub struct Work {
     pub actor: Actor,
     /// The run whose lease every transaction re-checks; `None` for a person's single act.
     pub run: Option<RunLease>,
+    /// The HTTP request that asked for it, for the audit log.
+    pub request_id: Option<String>,
     /// Asked between batches; once cancelled, what is in hand is finished and no more begun.
     pub stop: CancellationToken,
 }
@@ -97,7 +100,17 @@ pub struct Work {
 impl Work {
     /// A person's single act at the command line.
     pub fn by_person(actor: Actor) -> Self {
-        Self { actor, run: None, stop: CancellationToken::new() }
+        Self { actor, run: None, request_id: None, stop: CancellationToken::new() }
+    }
+
+    /// A run's work, fenced by its lease.
+    pub fn by_run(actor: Actor, lease: RunLease, stop: CancellationToken) -> Self {
+        Self { actor, run: Some(lease), request_id: None, stop }
+    }
+
+    /// A caller's single act over HTTP.
+    pub fn by_caller(caller: &Caller, request_id: &str) -> Self {
+        Self { request_id: Some(request_id.to_owned()), ..Self::by_person(caller.actor()) }
     }
 }
 
@@ -217,6 +230,22 @@ impl Engine {
     /// The rails that are configured.
     pub fn rails(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
         self.providers.values()
+    }
+
+    /// Keeps an act of `work`'s actor in the audit log, within the transaction of the act.
+    async fn keep_act(
+        &self,
+        tx: &mut Tx,
+        org: &OrgId,
+        work: &Work,
+        (action, subject): (&'static str, &str),
+        detail: serde_json::Value,
+    ) -> Result<(), EngineError> {
+        let audit_id = self.clock.mint::<AuditId>();
+        let (actor, request_id) = (work.actor.clone(), work.request_id.clone());
+        let subject = subject.to_owned();
+        let audit = NewAudit { audit_id, actor, action, subject, detail, request_id };
+        Ok(tx.audit_insert(org, &audit, self.clock.now()).await?)
     }
 
     fn provider(&self, kind: MethodKind) -> Option<&Arc<dyn Provider>> {

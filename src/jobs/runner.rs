@@ -268,8 +268,7 @@ impl Runner {
               requested_by, replica_id = self.settings.worker_id, definition_hash = job.hash);
         // Its own token: a time-out or a lost lease stops this run and no other.
         let stop = stop.child_token();
-        let work =
-            Work { actor: Actor::job(&job.job_id), run: Some(lease.clone()), stop: stop.clone() };
+        let work = Work::by_run(Actor::job(&job.job_id), lease.clone(), stop.clone());
         let mut timed_out = false;
         let outcome = {
             let task = self.perform(job, &work, scheduled_for, reach);

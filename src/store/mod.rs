@@ -2,6 +2,7 @@
 //! databases; what differs between them is in `dialect/`.
 
 mod alerts;
+mod audit_log;
 mod breaks;
 mod candidates;
 mod circuits;
@@ -25,6 +26,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 pub use alerts::{AlertRow, NewAlert};
+pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
 pub use candidates::{Queue, QueuedPayout};
 pub use circuits::CircuitRow;

@@ -217,7 +217,8 @@ fn tables_are_made_only_when_asked_if_the_settings_say_so(mut place: Place) {
     place.set("DATABASE__AUTO_MIGRATE", false);
     place.run(&["check"]).code(1);
     let migrated = place.json(&["db", "migrate"]);
-    assert_eq!(migrated["migrations"], 4);
+    let carried = std::fs::read_dir("migrations/sqlite").expect("the migrations").count();
+    assert_eq!(migrated["migrations"], carried);
     assert_eq!(place.json(&["db", "migrate"]), migrated, "again changes nothing");
     assert_eq!(finding(&place.json(&["doctor"]), "tables")["state"], "ok");
     place.run(&["check"]).code(0);

@@ -66,7 +66,7 @@ async fn start_and_die(h: &Harness, job_id: &str, lease: TimeDelta) -> RunLease 
 }
 
 fn on_behalf_of(lease: RunLease) -> Work {
-    Work { actor: Actor::job("hourly"), run: Some(lease), stop: CancellationToken::new() }
+    Work::by_run(Actor::job("hourly"), lease, CancellationToken::new())
 }
 
 on_both! {
