@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use crate::access::AuthSettings;
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -37,6 +38,7 @@ pub struct Config {
     pub log: LogSettings,
     pub engine: EngineSettings,
     pub http: HttpSettings,
+    pub auth: AuthSettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
     settings: BTreeMap<String, Setting>,
@@ -207,6 +209,7 @@ impl Config {
             log: merged.get("log")?,
             engine: merged.get("engine")?,
             http: merged.get("http")?,
+            auth: merged.get("auth")?,
             providers: merged.get("providers")?,
             settings,
         })
