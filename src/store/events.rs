@@ -1,0 +1,139 @@
+//! Events for others: written in the transaction of what happened, with a delivery for each
+//! endpoint that wants them. An org that has no such endpoint pays one small read for it.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::dialect::{Value, sql};
+use super::{StoreError, Tx};
+use crate::clock::Clock;
+use crate::domain::{EndpointId, EventId, EventKind, OrgId, Wants};
+
+// A disabled endpoint counts as one that wants: what happens meanwhile is kept, so that it can be
+// replayed once it is enabled again.
+const WANTED: &str = "
+    SELECT endpoint_id, wants, enabled FROM webhook_endpoints
+    WHERE org_id = $1 AND deleted_at IS NULL ORDER BY endpoint_id";
+const EVENT_INSERT: &str = "
+    INSERT INTO webhook_events (org_id, event_id, kind, subject, body, occurred_at) {rows}";
+const DELIVERY_INSERT: &str = "
+    INSERT INTO webhook_deliveries (org_id, event_id, endpoint_id, status, attempts, failures,
+                                    next_attempt_at, created_at)
+    {rows}";
+
+/// Something that happened, to be told.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    pub kind: EventKind,
+    /// The id of what it happened to.
+    pub subject: String,
+    /// What the receiver is told: ids, amounts in major units, words. No account numbers, no
+    /// secrets.
+    pub data: serde_json::Value,
+}
+
+#[derive(FromRow)]
+struct WantedRow {
+    endpoint_id: EndpointId,
+    wants: String,
+    enabled: i64,
+}
+
+/// An endpoint that may want events.
+struct Listener {
+    endpoint_id: EndpointId,
+    wants: Wants,
+    enabled: bool,
+}
+
+/// What is sent. Its bytes are made once, so that every delivery of it is the same.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(rename = "type")]
+    kind: EventKind,
+    timestamp: String,
+    data: &'a serde_json::Value,
+}
+
+impl Tx {
+    /// Whether anybody wants events of this kind: what costs a read to tell need not be read.
+    pub async fn event_wanted(&mut self, org: &OrgId, kind: EventKind) -> Result<bool, StoreError> {
+        Ok(self.listeners(org).await?.iter().any(|listener| listener.wants.covers(kind)))
+    }
+
+    /// Tells what happened, within the transaction that makes it happen: an event each, and a
+    /// delivery to each enabled endpoint that wants it. Kinds that nobody wants are not kept.
+    pub async fn event_insert(
+        &mut self,
+        org: &OrgId,
+        events: &[NewEvent],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let listeners = self.listeners(org).await?;
+        let wanted = |event: &&NewEvent| listeners.iter().any(|one| one.wants.covers(event.kind));
+        let wanted: Vec<(EventId, &NewEvent)> =
+            events.iter().filter(wanted).map(|event| (Clock::mint_at(now), event)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let row = |(id, event): &(EventId, &NewEvent)| event_row(org, id, event, now);
+        let rows: Vec<_> = wanted.iter().map(row).collect();
+        sql(EVENT_INSERT).run_with(self, &rows).await?;
+        let mut rows = Vec::new();
+        for (id, event) in &wanted {
+            let to = listeners.iter().filter(|one| one.enabled && one.wants.covers(event.kind));
+            rows.extend(to.map(|one| delivery_row(org, id, &one.endpoint_id, now)));
+        }
+        sql(DELIVERY_INSERT).run_with(self, &rows).await?;
+        Ok(())
+    }
+
+    async fn listeners(&mut self, org: &OrgId) -> Result<Vec<Listener>, StoreError> {
+        let rows: Vec<WantedRow> = sql(WANTED).bind(org).all(self).await?;
+        let listener = |row: WantedRow| {
+            let wants = serde_json::from_str(&row.wants).map_err(|source| {
+                let id = row.endpoint_id.to_string();
+                StoreError::Corrupt { id, source }
+            })?;
+            Ok(Listener { endpoint_id: row.endpoint_id, wants, enabled: row.enabled == 1 })
+        };
+        rows.into_iter().map(listener).collect()
+    }
+}
+
+fn event_row(org: &OrgId, id: &EventId, event: &NewEvent, now: DateTime<Utc>) -> Vec<Value> {
+    let timestamp = now.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let body = Body { kind: event.kind, timestamp, data: &event.data };
+    let body = serde_json::to_string(&body).expect("JSON and words are always JSON");
+    vec![
+        org.into(),
+        id.into(),
+        (&event.kind).into(),
+        event.subject.as_str().into(),
+        body.into(),
+        now.into(),
+    ]
+}
+
+fn delivery_row(
+    org: &OrgId,
+    event: &EventId,
+    endpoint: &EndpointId,
+    now: DateTime<Utc>,
+) -> Vec<Value> {
+    let (status, none) = ("pending", 0);
+    vec![
+        org.into(),
+        event.into(),
+        endpoint.into(),
+        status.into(),
+        none.into(),
+        none.into(),
+        now.into(),
+        now.into(),
+    ]
+}
