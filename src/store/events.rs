@@ -8,7 +8,10 @@ use sqlx::FromRow;
 use super::dialect::{Value, sql};
 use super::{StoreError, Tx};
 use crate::clock::Clock;
-use crate::domain::{EndpointId, EventId, EventKind, OrgId, Wants};
+use crate::domain::{
+    AffiliateId, Currency, EndpointId, EventId, EventKind, MethodKind, OrgId, PayoutId,
+    PayoutOrigin, PayoutStatus, ProgramId, SubmissionId, Wants,
+};
 
 // A disabled endpoint counts as one that wants: what happens meanwhile is kept, so that it can be
 // replayed once it is enabled again.
@@ -22,6 +25,17 @@ const DELIVERY_INSERT: &str = "
                                     next_attempt_at, created_at)
     {rows}";
 
+const PAYOUTS_TOLD: &str = "
+    WITH told(payout_id) AS MATERIALIZED ({rows})
+    SELECT p.payout_id, p.affiliate_id, p.program_id, p.currency, p.amount_minor, p.status,
+           p.method_kind, p.origin, p.period, p.retry_of, p.requested_at, p.failure_code,
+           p.failure_message
+    FROM told CROSS JOIN payouts p WHERE p.org_id = $1 AND p.payout_id = told.payout_id";
+const PAYOUTS_UNDER_WAY: &str = "
+    SELECT payout_id FROM transfers
+    WHERE org_id = $1 AND submission_id = $2 AND state IN ('sending', 'unknown', 'accepted')
+    ORDER BY position";
+
 /// Something that happened, to be told.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
@@ -31,6 +45,24 @@ pub struct NewEvent {
     /// What the receiver is told: ids, amounts in major units, words. No account numbers, no
     /// secrets.
     pub data: serde_json::Value,
+}
+
+/// What others are told of a payout. Where its money goes is not part of it.
+#[derive(Debug, Clone, FromRow)]
+pub struct ToldPayout {
+    pub payout_id: PayoutId,
+    pub affiliate_id: AffiliateId,
+    pub program_id: ProgramId,
+    pub currency: Currency,
+    pub amount_minor: i64,
+    pub status: PayoutStatus,
+    pub method_kind: MethodKind,
+    pub origin: PayoutOrigin,
+    pub period: Option<String>,
+    pub retry_of: Option<PayoutId>,
+    pub requested_at: DateTime<Utc>,
+    pub failure_code: Option<String>,
+    pub failure_message: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -90,6 +122,27 @@ impl Tx {
         }
         sql(DELIVERY_INSERT).run_with(self, &rows).await?;
         Ok(())
+    }
+
+    /// Payouts as they stand in this transaction, to be told.
+    pub async fn payouts_told(
+        &mut self,
+        org: &OrgId,
+        payouts: &[&PayoutId],
+    ) -> Result<Vec<ToldPayout>, StoreError> {
+        let rows: Vec<_> = payouts.iter().map(|id| vec![Value::from(*id)]).collect();
+        sql(PAYOUTS_TOLD).bind(org).all_with(self, &rows).await
+    }
+
+    /// The payouts of a submission whose money may be on its way.
+    pub async fn payouts_under_way(
+        &mut self,
+        org: &OrgId,
+        submission: &SubmissionId,
+    ) -> Result<Vec<PayoutId>, StoreError> {
+        let query = sql(PAYOUTS_UNDER_WAY).bind(org).bind(submission);
+        let rows: Vec<(PayoutId,)> = query.all(self).await?;
+        Ok(rows.into_iter().map(|(payout_id,)| payout_id).collect())
     }
 
     async fn listeners(&mut self, org: &OrgId) -> Result<Vec<Listener>, StoreError> {

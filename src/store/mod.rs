@@ -36,7 +36,7 @@ pub use decisions::{DecisionCount, DecisionRow, NewDecision};
 use dialect::Pools;
 pub use dialect::Tx;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
-pub use events::NewEvent;
+pub use events::{NewEvent, ToldPayout};
 pub use invariants::{Breach, INVARIANTS, Invariant};
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
 pub use methods::{Blame, DefaultMethod, MethodChange, PaidMethod};
