@@ -46,8 +46,10 @@ CREATE TABLE webhook_deliveries (
     attempts         INTEGER NOT NULL,
     -- Those that failed since it was put into the queue: its place in the schedule of retries.
     failures         INTEGER NOT NULL,
-    -- When it is due; while it is being sent, until when nobody else may send it. NULL: it is over.
+    -- When it is due, or due again if whoever sends it is never heard of again. NULL: it is over.
     next_attempt_at  TEXT,
+    -- Until when somebody sends it.
+    claimed_until    TEXT,
     last_attempt_at  TEXT,
     last_status      INTEGER,
     last_problem     TEXT,

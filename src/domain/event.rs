@@ -30,6 +30,20 @@ words! {
     }
 }
 
+words! {
+    /// How far an event got on its way to one endpoint.
+    DeliveryStatus as "delivery status" {
+        /// It is tried until it arrives or too many tries have failed.
+        Pending = "pending",
+        /// The endpoint answered that it has it.
+        Delivered = "delivered",
+        /// Every try failed; it is tried again only if somebody asks for it.
+        Failed = "failed",
+        /// The endpoint was deleted before it arrived.
+        Dropped = "dropped",
+    }
+}
+
 impl EventKind {
     /// What is told of a payout that has come to `status`.
     pub fn of_payout(status: PayoutStatus) -> Self {

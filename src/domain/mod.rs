@@ -23,7 +23,7 @@ mod words;
 pub use breaks::BreakKind;
 pub use caller::{Access, Caller, Permission, Role};
 pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
-pub use event::{EventKind, Wants, WantsError};
+pub use event::{DeliveryStatus, EventKind, Wants, WantsError};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
     Actor, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, EndpointId, EventId,

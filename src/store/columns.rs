@@ -8,10 +8,10 @@ use sqlx::{Database, Decode, Type};
 
 use crate::domain::{
     AffiliateId, AffiliateStatus, AlertId, AuditId, BreakId, BreakKind, Bucket, CommissionId,
-    CommissionStatus, Currency, EndpointId, EntryKind, EventId, EventKind, Gate, MethodId,
-    MethodKind, MethodStatus, NoticeId, NoticeWord, OrgId, PayoutId, PayoutOrigin, PayoutStatus,
-    ProgramId, ProgramStatus, Reference, RunId, SubmissionId, SubmissionState, TransferId,
-    TransferState, WalletStatus,
+    CommissionStatus, Currency, DeliveryStatus, EndpointId, EntryKind, EventId, EventKind, Gate,
+    MethodId, MethodKind, MethodStatus, NoticeId, NoticeWord, OrgId, PayoutId, PayoutOrigin,
+    PayoutStatus, ProgramId, ProgramStatus, Reference, RunId, SubmissionId, SubmissionState,
+    TransferId, TransferState, WalletStatus,
 };
 
 use super::dialect::Value;
@@ -57,6 +57,6 @@ trait Word {
 }
 
 word_columns! {
-    AffiliateStatus, BreakKind, Bucket, CommissionStatus, EntryKind, EventKind, Gate, MethodKind, MethodStatus,
+    AffiliateStatus, BreakKind, Bucket, CommissionStatus, DeliveryStatus, EntryKind, EventKind, Gate, MethodKind, MethodStatus,
     NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus, SubmissionState, TransferState, WalletStatus,
 }

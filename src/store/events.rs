@@ -6,11 +6,12 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
+use super::endpoints::read_wants;
 use super::{StoreError, Tx};
 use crate::clock::Clock;
 use crate::domain::{
-    AffiliateId, Currency, EndpointId, EventId, EventKind, MethodKind, OrgId, PayoutId,
-    PayoutOrigin, PayoutStatus, ProgramId, SubmissionId, Wants,
+    AffiliateId, Currency, DeliveryStatus, EndpointId, EventId, EventKind, MethodKind, OrgId,
+    PayoutId, PayoutOrigin, PayoutStatus, ProgramId, SubmissionId, Wants,
 };
 
 // A disabled endpoint counts as one that wants: what happens meanwhile is kept, so that it can be
@@ -148,10 +149,7 @@ impl Tx {
     async fn listeners(&mut self, org: &OrgId) -> Result<Vec<Listener>, StoreError> {
         let rows: Vec<WantedRow> = sql(WANTED).bind(org).all(self).await?;
         let listener = |row: WantedRow| {
-            let wants = serde_json::from_str(&row.wants).map_err(|source| {
-                let id = row.endpoint_id.to_string();
-                StoreError::Corrupt { id, source }
-            })?;
+            let wants = read_wants(&row.endpoint_id, &row.wants)?;
             Ok(Listener { endpoint_id: row.endpoint_id, wants, enabled: row.enabled == 1 })
         };
         rows.into_iter().map(listener).collect()
@@ -172,18 +170,19 @@ fn event_row(org: &OrgId, id: &EventId, event: &NewEvent, now: DateTime<Utc>) ->
     ]
 }
 
-fn delivery_row(
+/// A delivery that is due at once.
+pub(super) fn delivery_row(
     org: &OrgId,
     event: &EventId,
     endpoint: &EndpointId,
     now: DateTime<Utc>,
 ) -> Vec<Value> {
-    let (status, none) = ("pending", 0);
+    let none = 0;
     vec![
         org.into(),
         event.into(),
         endpoint.into(),
-        status.into(),
+        (&DeliveryStatus::Pending).into(),
         none.into(),
         none.into(),
         now.into(),
