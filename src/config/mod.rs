@@ -36,6 +36,7 @@ pub struct Config {
     pub jobs: JobsSettings,
     pub log: LogSettings,
     pub engine: EngineSettings,
+    pub approval: ApprovalSettings,
     pub http: HttpSettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
@@ -88,6 +89,13 @@ pub struct EngineSettings {
     pub lease_ms: u64,
     pub heartbeat_ms: u64,
     pub calls_in_flight: usize,
+}
+
+/// `[approval]`: who may let a large payout go.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalSettings {
+    pub four_eyes: bool,
 }
 
 /// `[http]`: the server that providers deliver to.
@@ -206,6 +214,7 @@ impl Config {
             jobs: merged.get("jobs")?,
             log: merged.get("log")?,
             engine: merged.get("engine")?,
+            approval: merged.get("approval")?,
             http: merged.get("http")?,
             providers: merged.get("providers")?,
             settings,

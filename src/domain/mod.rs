@@ -24,8 +24,8 @@ pub use caller::{Access, Caller, Permission, Role};
 pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
-    Actor, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, IdError, MethodId,
-    Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RunId, SubmissionId,
+    Actor, AdjustmentId, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, IdError, MethodId,
+    Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RefundId, RunId, SubmissionId,
     TransferId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
