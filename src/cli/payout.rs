@@ -268,8 +268,7 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
     let headings =
         ["reference", "transfer", "provider says", "provider id", "next check", "problem"];
     output.text(&format!("\n{}", table(&headings, &[], rows.collect())))?;
-    let rows =
-        lines.iter().map(|line| vec![item_of(line), amount(line.amount_minor)]);
+    let rows = lines.iter().map(|line| vec![item_of(line), amount(line.amount_minor)]);
     output.text(&format!("\n{}", table(&["pays commission", "amount"], &[1], rows.collect())))
 }
 
@@ -289,7 +288,10 @@ fn waits_for(app: &App, payout: &PayoutRow) -> Option<String> {
     let configured = app.engine.rails().any(|rail| rail.kind() == kind);
     match &payout.waiting_for {
         _ if payout.status == PayoutStatus::Pending && payout.requires_approval == 1 => {
-            Some(format!("it waits for somebody's approval: payoutd payout approve {}", payout.payout_id))
+            Some(format!(
+                "it waits for somebody's approval: payoutd payout approve {}",
+                payout.payout_id
+            ))
         }
         _ if waits && !configured => Some(format!(
             "it waits for its rail: {kind} is not configured, see [providers.{}]",

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Engine, EngineError, Work};
-use crate::domain::{Money, OrgId, PayoutId, PayoutStatus, ProgramId};
+use super::{Engine, EngineError, Work, telling};
+use crate::domain::{Currency, EventKind, Money, OrgId, PayoutId, PayoutStatus, ProgramId};
 use crate::store::PayoutMove;
 
 impl Engine {
@@ -36,6 +36,8 @@ impl Engine {
                     return Ok(false);
                 }
                 tx.payout_approved(org, payout_id, &work.actor, now).await?;
+                let kind = EventKind::PayoutApproved;
+                telling::tell_payouts(&mut tx, org, kind, &[payout_id], now).await?;
                 let amount = Money::new(payout.amount_minor, payout.currency);
                 let detail = json!({
                     "affiliateId": payout.affiliate_id, "amount": amount.to_string(),
@@ -72,7 +74,7 @@ impl Engine {
         work: &Work,
         org: &OrgId,
         program: &ProgramId,
-        (currency, limit_minor): (crate::domain::Currency, Option<i64>),
+        (currency, limit_minor): (Currency, Option<i64>),
     ) -> Result<(), EngineError> {
         let limit = limit_minor.map(|minor| Money::new(minor, currency));
         if let Some(amount) = limit.filter(|limit| limit.minor < 0) {

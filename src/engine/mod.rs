@@ -31,6 +31,7 @@ mod statement;
 mod submission;
 mod submit;
 mod tally;
+mod telling;
 mod webhook;
 
 use std::collections::HashMap;
@@ -156,9 +157,7 @@ pub enum EngineError {
     OtherContent { what: &'static str, id: String, differs: &'static str },
     #[error("{amount} {} cannot be: expected {wants}", amount.currency)]
     BadAmount { amount: Money, wants: String },
-    #[error(
-        "payout {payout_id} was requested by {requested_by}: somebody else has to approve it"
-    )]
+    #[error("payout {payout_id} was requested by {requested_by}: somebody else has to approve it")]
     FourEyes { payout_id: PayoutId, requested_by: String },
     #[error("payout {payout_id} does not exist in this org")]
     NoPayout { payout_id: PayoutId },

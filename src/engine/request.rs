@@ -3,11 +3,11 @@
 
 use serde_json::json;
 
-use super::{Engine, EngineError, Tally, Work, ledger};
+use super::{Engine, EngineError, Tally, Work, ledger, telling};
 use crate::clock::Clock;
 use crate::domain::{
-    Bucket, Candidate, CandidateMethod, EntryKind, GateCheck, Intent, Money, Movement, OrgId,
-    PayoutId, PayoutOrigin, RunId, Scope, WalletKey, check_gates,
+    Bucket, Candidate, CandidateMethod, EntryKind, EventKind, GateCheck, Intent, Money, Movement,
+    OrgId, PayoutId, PayoutOrigin, RunId, Scope, WalletKey, check_gates,
 };
 use crate::store::{Allocation, NewDecision, NewPayout, Tx};
 
@@ -138,8 +138,7 @@ impl Engine {
         work: &Work,
         payout: &NewPayout,
     ) -> Result<(), EngineError> {
-        let action =
-            if payout.retry_of.is_some() { "payout.retried" } else { "payout.requested" };
+        let action = if payout.retry_of.is_some() { "payout.retried" } else { "payout.requested" };
         let amount = Money::new(payout.amount_minor, payout.currency);
         let detail = json!({
             "affiliateId": payout.affiliate_id, "amount": amount.to_string(),
@@ -207,7 +206,9 @@ fn new_payout(
         method_id: method.method_id.clone(),
         destination: method.destination.clone(),
         origin: intent.origin,
-        requires_approval: candidate.approval_minor.is_some_and(|limit| intent.amount_minor > limit),
+        requires_approval: candidate
+            .approval_minor
+            .is_some_and(|limit| intent.amount_minor > limit),
         period: None,
         run_id: None,
         retry_of: None,
@@ -235,5 +236,7 @@ async fn write_payouts(
     tx.lines_insert(org, payouts).await?;
     let ids: Vec<_> = payouts.iter().map(|payout| payout.payout_id.clone()).collect();
     tx.lines_allocate(org, &ids, Allocation::Take).await?;
+    let ids: Vec<_> = ids.iter().collect();
+    telling::tell_payouts(tx, org, EventKind::PayoutRequested, &ids, now).await?;
     Ok(())
 }

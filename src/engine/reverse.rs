@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::{Engine, EngineError, Work, ledger};
 use crate::domain::{
-    Bucket, CommissionId, CommissionStatus, EntryKind, Money, Movement, OrgId, RefundId, WalletKey,
+    Bucket, CommissionId, CommissionStatus, EntryKind, EventKind, Money, Movement, OrgId, RefundId,
+    WalletKey,
 };
-use crate::store::{CommissionStanding, NewReversal, ReversalRow, Tx};
+use crate::store::{CommissionStanding, NewEvent, NewReversal, ReversalRow, Tx};
 
 /// What is to be taken back of a commission.
 #[derive(Debug, Clone)]
@@ -124,6 +125,16 @@ impl Engine {
         });
         let act = ("commission.reversed", commission_id.as_str());
         self.keep_act(tx, org, work, act, detail).await?;
+        let event = NewEvent {
+            kind: EventKind::CommissionReversed,
+            subject: commission_id.to_string(),
+            data: json!({
+                "commissionId": commission_id, "refundId": refund_id,
+                "affiliateId": wallet.affiliate_id, "currency": wallet.currency,
+                "amount": amount.to_decimal(), "status": status,
+            }),
+        };
+        tx.event_insert(org, &[event], now).await?;
         Ok(Reversed { wallet: wallet.clone(), amount, from, status, repeated: false })
     }
 }

@@ -68,7 +68,8 @@ impl Engine {
             }
             let found = if finding == Finding::Paid { "paid" } else { "not_paid" };
             let detail = json!({"found": found, "reason": reason});
-            self.keep_act(&mut tx, org, work, ("payout.marked", payout_id.as_str()), detail).await?;
+            self.keep_act(&mut tx, org, work, ("payout.marked", payout_id.as_str()), detail)
+                .await?;
             tx.commit().await?;
             Ok(())
         })

@@ -8,8 +8,8 @@ use sqlx::FromRow;
 use super::dialect::sql;
 use super::{Store, StoreError};
 use crate::domain::{
-    AdjustmentId, AffiliateId, CommissionId, CommissionStatus, Currency, MethodKind, OrgId, PayoutId,
-    PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId, TransferState,
+    AdjustmentId, AffiliateId, CommissionId, CommissionStatus, Currency, MethodKind, OrgId,
+    PayoutId, PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId, TransferState,
 };
 
 macro_rules! payouts {
