@@ -6,7 +6,6 @@ use serde_json::json;
 use super::output::{Output, totals};
 use super::{App, Exit};
 use crate::config::Config;
-use crate::engine::Tally;
 
 /// Due commissions per transaction.
 const BATCH: i64 = 10_000;
@@ -31,12 +30,7 @@ pub async fn run(
     let app = App::open(config).await?;
     let org = app.org(org.as_deref()).await?;
     let work = app.work();
-    let mut tally = Tally::default();
-    for (owner, program) in app.engine.programs_to_release(false).await? {
-        if owner == org {
-            tally.merge(app.engine.release_program(&work, &org, &program, BATCH).await?)?;
-        }
-    }
+    let tally = app.engine.process_held(&work, &org, BATCH).await?;
     if output.json {
         // `totalCredited` is the platform's one number; with several currencies there is none.
         let mut sums = tally.amounts.iter();

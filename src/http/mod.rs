@@ -9,10 +9,16 @@ mod amount;
 mod around;
 mod body;
 mod brought;
+mod commissions;
 mod docs;
 mod door;
+mod earning;
+mod me;
 mod page;
+mod payouts;
 mod problem;
+mod requesting;
+mod schemas;
 mod serve;
 mod webhooks;
 
@@ -60,8 +66,19 @@ pub struct Desk {
 fn api(desk: &Desk) -> OpenApiRouter<Desk> {
     use Permission as P;
     Door::new(desk.clone(), OpenApiRouter::with_openapi(docs::document()))
+        .route(Access::read(P::CommissionsRead), routes!(commissions::list))
+        .route(Access::write(P::CommissionsWrite), routes!(commissions::create))
+        .route(Access::write(P::CommissionsWrite), routes!(commissions::create_many))
+        .route(Access::write(P::CommissionsWrite), routes!(commissions::process_held))
+        .route(Access::read(P::CommissionsRead), routes!(commissions::show))
         .route(Access::read(P::ReconcileRead), routes!(alerts::list))
         .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
+        .route(Access::PARTNER, routes!(me::show))
+        .route(Access::PARTNER, routes!(me::earnings))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::list))
+        .route(Access::write_own(P::PayoutsRequest), routes!(requesting::request))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::show))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::lines))
         .into_router()
 }
 

@@ -35,6 +35,27 @@ const METHODS_CHANGE: &str = "
 const METHOD_OF_AFFILIATE: &str = "
     SELECT method_id, kind, destination, status, status_code, status_reason
     FROM payout_methods WHERE org_id = $1 AND affiliate_id = $2 AND is_default = 1";
+const METHODS_FILED: &str = "
+    SELECT method_id, kind, destination, status, is_default
+    FROM payout_methods WHERE org_id = $1 AND affiliate_id = $2 ORDER BY method_id";
+
+/// A method that an affiliate has on file.
+#[derive(Debug, Clone)]
+pub struct FiledMethod {
+    pub method_id: MethodId,
+    pub status: MethodStatus,
+    pub is_default: bool,
+    pub destination: Destination,
+}
+
+#[derive(Debug, FromRow)]
+struct FiledRow {
+    method_id: MethodId,
+    kind: MethodKind,
+    destination: String,
+    status: MethodStatus,
+    is_default: i64,
+}
 
 /// A destination that a payout showed to be at fault.
 #[derive(Debug, Clone)]
@@ -113,6 +134,21 @@ impl Store {
 }
 
 impl Tx {
+    /// Every method that an affiliate has on file, oldest first.
+    pub async fn methods_filed(
+        &mut self,
+        org: &OrgId,
+        affiliate: &AffiliateId,
+    ) -> Result<Vec<FiledMethod>, StoreError> {
+        let rows: Vec<FiledRow> = sql(METHODS_FILED).bind(org).bind(affiliate).all(self).await?;
+        let read = |row: FiledRow| {
+            let destination = read_destination(row.method_id.as_str(), row.kind, &row.destination)?;
+            let FiledRow { method_id, status, is_default, .. } = row;
+            Ok(FiledMethod { method_id, status, is_default: is_default == 1, destination })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
     /// Un-verifies the methods that payouts showed to be at fault, as far as they are still what
     /// was paid to; how many.
     pub async fn methods_blame(

@@ -3,6 +3,7 @@
 
 mod adjustments;
 mod alerts;
+mod answers;
 mod audit_log;
 mod breaks;
 mod candidates;
@@ -18,6 +19,7 @@ mod events;
 mod invariants;
 mod letters;
 mod methods;
+mod partners;
 mod payouts;
 mod provider_events;
 mod reads;
@@ -32,6 +34,7 @@ use thiserror::Error;
 
 pub use adjustments::{AdjustmentRow, NewAdjustment};
 pub use alerts::{AlertRow, NewAlert};
+pub use answers::{KeptAnswer, OnceKey};
 pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
 pub use candidates::{Queue, QueuedPayout};
@@ -46,11 +49,14 @@ pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
 pub use events::{NewEvent, ToldPayout};
 pub use invariants::{Breach, INVARIANTS, Invariant};
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
-pub use methods::{Blame, DefaultMethod, MethodChange, PaidMethod};
+pub use methods::{Blame, DefaultMethod, FiledMethod, MethodChange, PaidMethod};
+pub use partners::{
+    BalanceRow, EarningKey, EarningRow, PartnerEnrolment, ReferralCount, TermsRow,
+};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
 pub use provider_events::NewProviderEvent;
 pub use reads::{
-    AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
+    PayoutQuery,     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
 };
 pub use reversals::{CommissionStanding, NewReversal, ReversalRow};
 pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};

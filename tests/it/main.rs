@@ -13,6 +13,8 @@ mod spoil;
 
 mod accrual;
 mod api;
+mod api_partner;
+mod api_requests;
 mod audit;
 mod breaks;
 mod crash;

@@ -169,6 +169,18 @@ impl Harness {
         attempts.iter().map(|attempt| attempt.reference.to_string()).collect()
     }
 
+    /// Gives an affiliate a second, verified PayPal address beside its default.
+    pub async fn second_method(&self, affiliate: &str, method: &str, email: &str) {
+        self.change(&format!(
+            "INSERT INTO payout_methods (org_id, method_id, affiliate_id, kind, destination, status,
+                                         is_default, created_at)
+             SELECT org_id, '{method}', affiliate_id, kind, '{{\"email\":\"{email}\"}}', 'verified', 0,
+                    created_at
+             FROM payout_methods WHERE affiliate_id = '{affiliate}'"
+        ))
+        .await;
+    }
+
     /// Changes something behind the store's back that no door changes yet.
     pub async fn change(&self, statement: &str) {
         let changed = self.database.execute(statement).await;
