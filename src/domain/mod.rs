@@ -27,8 +27,8 @@ pub use event::{DeliveryStatus, EventKind, Wants, WantsError};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
     Actor, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, EndpointId, EventId,
-    IdError, MethodId, Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RunId,
-    SubmissionId, TransferId,
+    IdError, MethodId, Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference,
+    RequestId, RunId, SubmissionId, TransferId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};
