@@ -147,7 +147,7 @@ impl Notifier {
     }
 
     /// Gives an endpoint a new secret. The old one signs beside it for a while, so that the
-    /// receiver can change over at leisure; one that was older still ends at once.
+    /// receiver can change over at leisure. While it does, another rotation replaces the new one.
     ///
     /// # Errors
     /// [`NotifyError::NoEndpoint`].
@@ -163,9 +163,14 @@ impl Notifier {
                 let now = self.clock.now();
                 let mut tx = self.store.begin().await?;
                 let mut row = self.locked(&mut tx, org, endpoint_id).await?;
-                let until = now + self.settings.overlap();
-                row.old_secret = Some(std::mem::replace(&mut row.secret, self.seal(&secret)));
-                row.old_secret_until = Some(until);
+                let before = std::mem::replace(&mut row.secret, self.seal(&secret));
+                // Repeated, it was most likely its answer that was lost: then the receiver still
+                // knows the old one, and nobody the one in between.
+                if row.old_secret_until.is_none_or(|until| until <= now) {
+                    row.old_secret = Some(before);
+                    row.old_secret_until = Some(now + self.settings.overlap());
+                }
+                let until = row.old_secret_until;
                 row.updated_at = now;
                 tx.endpoint_change(org, &row).await?;
                 let act = ("webhook_endpoint.secret_rotated", endpoint_id.as_str());

@@ -1,6 +1,6 @@
 //! Replay: what was told is told again, to who wants it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{By, Notifier, NotifyError};
@@ -54,6 +54,9 @@ impl Notifier {
                 if from >= to {
                     return Err(NotifyError::BackwardTime);
                 }
+                // Years that not every database can hold have no events either.
+                let from = &(*from).clamp(DateTime::UNIX_EPOCH, self.clock.now());
+                let to = &(*to).clamp(DateTime::UNIX_EPOCH, self.clock.now() + TimeDelta::days(1));
                 let mut act = Some((
                     "events",
                     json!({
