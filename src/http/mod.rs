@@ -14,6 +14,8 @@ mod door;
 mod page;
 mod problem;
 mod serve;
+mod webhook_deliveries;
+mod webhook_endpoints;
 mod webhooks;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use crate::access::Gatekeeper;
 use crate::domain::{Access, Permission};
 use crate::engine::Engine;
 use crate::jobs::Runner;
+use crate::notify::Notifier;
 use door::Door;
 use problem::Problem;
 
@@ -51,6 +54,7 @@ pub struct Desk {
     pub engine: Engine,
     pub runner: Runner,
     pub gatekeeper: Gatekeeper,
+    pub notifier: Notifier,
     pub limits: Limits,
     /// The origins whose pages may call from browsers; none by default.
     pub cors_origins: Arc<[String]>,
@@ -62,6 +66,14 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
     Door::new(desk.clone(), OpenApiRouter::with_openapi(docs::document()))
         .route(Access::read(P::ReconcileRead), routes!(alerts::list))
         .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::add))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::show))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::change))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::delete))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::rotate))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_deliveries::list))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_deliveries::replay))
         .into_router()
 }
 
