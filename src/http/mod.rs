@@ -20,6 +20,8 @@ mod problem;
 mod requesting;
 mod schemas;
 mod serve;
+mod webhook_deliveries;
+mod webhook_endpoints;
 mod webhooks;
 
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use crate::access::Gatekeeper;
 use crate::domain::{Access, Permission};
 use crate::engine::Engine;
 use crate::jobs::Runner;
+use crate::notify::Notifier;
 use door::Door;
 use problem::Problem;
 
@@ -57,6 +60,7 @@ pub struct Desk {
     pub engine: Engine,
     pub runner: Runner,
     pub gatekeeper: Gatekeeper,
+    pub notifier: Notifier,
     pub limits: Limits,
     /// The origins whose pages may call from browsers; none by default.
     pub cors_origins: Arc<[String]>,
@@ -79,6 +83,14 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write_own(P::PayoutsRequest), routes!(requesting::request))
         .route(Access::read_own(P::PayoutsRead), routes!(payouts::show))
         .route(Access::read_own(P::PayoutsRead), routes!(payouts::lines))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::add))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::show))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::change))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::delete))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::rotate))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_deliveries::list))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_deliveries::replay))
         .into_router()
 }
 
