@@ -2,6 +2,7 @@
 //! databases; what differs between them is in `dialect/`.
 
 mod alerts;
+mod api_keys;
 mod audit_log;
 mod breaks;
 mod candidates;
@@ -29,6 +30,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 pub use alerts::{AlertRow, NewAlert};
+pub use api_keys::{ApiKeyRow, NewApiKey};
 pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
 pub use candidates::{Queue, QueuedPayout};
