@@ -1,7 +1,7 @@
 //! API keys: made, listed, taken back, and proven.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::json;
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -13,6 +13,8 @@ use crate::store::{ApiKeyRow, NewApiKey, NewAudit, Store, StoreError, Tx};
 
 /// The longest name of a key, in characters.
 const LONGEST_NAME: usize = 100;
+/// The longest life of a key that has an end.
+const LONGEST_LIFE: TimeDelta = TimeDelta::days(3_660);
 /// How often it is written down that a key is in use.
 const USE_KEPT_EVERY: TimeDelta = TimeDelta::hours(1);
 
@@ -206,5 +208,10 @@ fn checked(request: KeyRequest, now: DateTime<Utc>) -> Result<KeyRequest, KeyErr
     if request.expires_at.is_some_and(|end| end <= now) {
         return Err(KeyError::Unusable("the key would have expired already"));
     }
-    Ok(request)
+    if request.expires_at.is_some_and(|end| end - now > LONGEST_LIFE) {
+        return Err(KeyError::Unusable("the key would live for more than ten years"));
+    }
+    // To the millisecond, which is what both databases keep.
+    let expires_at = request.expires_at.map(|end| end.trunc_subsecs(3));
+    Ok(KeyRequest { expires_at, ..request })
 }

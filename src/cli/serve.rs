@@ -7,6 +7,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::exit::UsageError;
 use super::{App, Exit};
 use crate::access::Gatekeeper;
 use crate::config::Config;
@@ -48,6 +49,8 @@ fn desk(app: &App, config: &Config) -> anyhow::Result<http::Desk> {
         body_bytes: settings.body_limit_bytes,
         body_time: Duration::from_millis(settings.body_timeout_ms),
         answer_time: Duration::from_millis(settings.answer_timeout_ms),
+        requests_per_minute: settings.requests_per_minute,
+        failed_proofs_per_minute: settings.failed_proofs_per_minute,
     };
     Ok(http::Desk {
         engine: app.engine.clone(),
@@ -55,5 +58,10 @@ fn desk(app: &App, config: &Config) -> anyhow::Result<http::Desk> {
         gatekeeper: Gatekeeper::new(store, clock, &config.auth)?,
         limits,
         cors_origins: settings.cors_origins().into(),
+        proxies: http::Proxies::parse(&settings.trusted_proxies).map_err(no_proxy)?,
     })
+}
+
+fn no_proxy(part: String) -> UsageError {
+    UsageError(format!("http.trusted_proxies: \"{part}\" is neither an address nor a network"))
 }
