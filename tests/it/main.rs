@@ -17,6 +17,7 @@ mod audit;
 mod breaks;
 mod crash;
 mod guards;
+mod keys;
 mod rails;
 mod reads;
 mod reconcile;
