@@ -18,6 +18,7 @@ mod breaks;
 mod crash;
 mod guards;
 mod keys;
+mod matrix;
 mod rails;
 mod reads;
 mod reconcile;
