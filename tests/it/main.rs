@@ -17,6 +17,7 @@ mod audit;
 mod breaks;
 mod crash;
 mod guards;
+mod notify;
 mod rails;
 mod reads;
 mod reconcile;
