@@ -100,17 +100,17 @@ on_both! {
         assert_eq!(heard.line, "POST /hook HTTP/1.1");
         assert_eq!(heard.headers["content-type"], "application/json");
         assert_eq!(signed(&heard, &revealed.secret.reveal(), h.clock.now()), 1);
-        let told: Value = serde_json::from_str(&heard.body).expect("JSON");
+        let mut told: Value = serde_json::from_str(&heard.body).expect("JSON");
+        assert_eq!(told["data"]["amount"].take().to_string(), "12.30");
         assert_eq!(told, json!({
             "type": "payout.requested", "timestamp": "2026-03-02T09:00:00.000Z",
             "data": {
-                "payoutId": payout, "affiliateId": "ana", "program": "creator", "amount": 12.30,
+                "payoutId": payout, "affiliateId": "ana", "program": "creator", "amount": null,
                 "currency": "USD", "status": "pending", "method": "paypal", "origin": "person",
                 "period": null, "retryOf": null, "requestedAt": "2026-03-02T09:00:00.000Z",
                 "failure": null,
             },
         }));
-        assert!(heard.body.contains("\"amount\":12.30,"), "{}", heard.body);
         assert!(!heard.body.contains("@"), "an address of a payee was told: {}", heard.body);
         h.settle_all().await;
         assert_eq!(deliver(h).await, 2);
@@ -158,10 +158,10 @@ on_both! {
         h.earn("ana", "o", &[2_000]).await;
         add(h, &receiver.url, "payout.review").await;
         let payout = h.ask("ana", 2_000).await.expect("a payout");
+        h.arm("lost_request", json!({})).await;
         h.submit().await;
-        h.fate(&h.references(&payout).await[0], "PENDING").await;
         for _ in 0..6 {
-            h.clock.advance(TimeDelta::days(20));
+            h.clock.advance(TimeDelta::days(29));
             h.reconcile().await;
         }
         assert_eq!(h.count("submissions WHERE state = 'review'").await, 1);
@@ -170,7 +170,7 @@ on_both! {
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!(told[0]["data"]["payoutId"], json!(payout));
         assert_eq!(told[0]["data"]["status"], "processing");
-        h.leaves_money_under_way();
+        assert!(h.count("alerts WHERE kind = 'review' AND times > 1").await > 0);
     }
 
     async fn nothing_is_kept_that_nobody_wants(h: &Harness) {
@@ -178,7 +178,7 @@ on_both! {
         h.earn("ana", "o", &[2_000]).await;
         h.earn("ben", "p", &[2_000]).await;
         h.ask("ana", 2_000).await.expect("a payout");
-        let revealed = add(h, "http://127.0.0.1:9/", "payout.returned").await;
+        let revealed = add(h, "http://127.0.0.1:9009/", "payout.returned").await;
         h.ask("ben", 2_000).await.expect("a payout");
         assert_eq!(h.count("webhook_events").await, 0);
         h.notifier().delete(&by(), &h.org, &revealed.endpoint.endpoint_id).await.expect("gone");
@@ -433,7 +433,7 @@ on_both! {
         let settings = json!({ "timeout_ms": 5_000, "allow_private": true, "secret_overlap_hours": 24 });
         let settings = serde_json::from_value(settings).expect("settings");
         let notifier = Notifier::with_names(h.store.clone(), h.clock.clone(), settings, Arc::new(names));
-        one_event(h, "http://localhost:9/").await;
+        one_event(h, "http://localhost:9009/").await;
         h.change(&format!("UPDATE webhook_endpoints SET url = 'http://localhost:{port}'")).await;
         assert_eq!(notifier.expect("a notifier").deliver_due().await.expect("a round"), 1);
         assert_eq!(receiver.heard().remove(0).headers["host"], format!("localhost:{}", port.trim_end_matches("/hook")));
