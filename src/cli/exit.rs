@@ -9,6 +9,7 @@ use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::import::ImportError;
 use crate::jobs::{CatalogError, RunError};
+use crate::notify::NotifyError;
 use crate::providers::Problem;
 use crate::store::StoreError;
 
@@ -78,6 +79,10 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             return Some(Exit::Usage);
         }
         return error.is_refusal().then_some(Exit::Refused);
+    }
+    if let Some(error) = cause.downcast_ref::<NotifyError>() {
+        let unknown = matches!(error, NotifyError::Store(_) | NotifyError::Client(_));
+        return (!unknown).then_some(Exit::Usage);
     }
     match cause.downcast_ref() {
         Some(RunError::Catalog(_)) => return Some(Exit::Usage),

@@ -18,6 +18,7 @@ mod sandbox;
 mod serve;
 mod settings;
 mod summary;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -107,6 +108,9 @@ enum Command {
     /// What a person has to look at
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Webhooks to others: where to, what arrived, telling it again
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Affiliates: why was one paid, or not
     #[command(subcommand)]
     Affiliate(affiliate::AffiliateCommand),
@@ -161,6 +165,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Payout(command) => payout::run(&config, output, command).await,
         Command::Reconcile(command) => reconcile::run(&config, output, command).await,
         Command::Alert(command) => alert::run(&config, output, command).await,
+        Command::Webhook(command) => webhook::run(&config, output, command).await,
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
         Command::Commission(command) => commission::run(&config, output, command).await,
         Command::Key(command) => key::run(&config, output, command).await,
