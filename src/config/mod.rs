@@ -19,6 +19,7 @@ use thiserror::Error;
 
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
 use crate::telemetry::{LogFormat, LogLevel};
+pub use crate::vault::VaultSettings;
 
 pub use layers::Origin;
 pub use shown::{ShownSetting, without_password};
@@ -37,6 +38,7 @@ pub struct Config {
     pub log: LogSettings,
     pub engine: EngineSettings,
     pub http: HttpSettings,
+    pub vault: VaultSettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
     settings: BTreeMap<String, Setting>,
@@ -207,6 +209,7 @@ impl Config {
             log: merged.get("log")?,
             engine: merged.get("engine")?,
             http: merged.get("http")?,
+            vault: merged.get("vault")?,
             providers: merged.get("providers")?,
             settings,
         })

@@ -9,9 +9,11 @@ mod circuits;
 mod columns;
 mod commissions;
 mod decisions;
+mod destinations;
 mod dialect;
 mod enrolment;
 mod invariants;
+mod keys;
 mod letters;
 mod methods;
 mod payouts;
@@ -32,6 +34,7 @@ pub use candidates::{Queue, QueuedPayout};
 pub use circuits::CircuitRow;
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
 pub use decisions::{DecisionCount, DecisionRow, NewDecision};
+pub use destinations::NewDestination;
 use dialect::Pools;
 pub use dialect::Tx;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
@@ -48,10 +51,13 @@ pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, Submissi
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
 pub use wallets::WalletMove;
 
-/// The database: pools of connections, shared by clones.
+use crate::vault::{Vault, VaultError};
+
+/// The database: pools of connections, shared by clones, and the vault that seals for it.
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: Pools,
+    vault: Vault,
 }
 
 /// What can go wrong at the database. Display says what was tried; the source says why.
@@ -77,6 +83,8 @@ pub enum StoreError {
     Corrupt { id: String, source: serde_json::Error },
     #[error("the destination stored with {id} cannot be read")]
     CorruptDestination { id: String, source: crate::domain::DestinationError },
+    #[error("the vault refused")]
+    Vault(#[from] VaultError),
     #[error("{what} changed while it was written: {wanted} rows were to change, {changed} did")]
     Changed { what: &'static str, wanted: u64, changed: u64 },
 }
@@ -103,7 +111,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownUrl`] or [`StoreError::Unreachable`].
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        Ok(Self { pools: Pools::open(url, max_connections, true).await? })
+        let pools = Pools::open(url, max_connections, true).await?;
+        Ok(Self { pools, vault: Vault::locked() })
     }
 
     /// Opens the database at `url` as [`Store::open`] does, but makes nothing that is not there.
@@ -111,7 +120,13 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], also for a file that does not exist.
     pub async fn open_existing(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        Ok(Self { pools: Pools::open(url, max_connections, false).await? })
+        let pools = Pools::open(url, max_connections, false).await?;
+        Ok(Self { pools, vault: Vault::locked() })
+    }
+
+    /// The same store with a vault: what is sealed opens, and new things can be sealed.
+    pub fn with_vault(self, vault: Vault) -> Self {
+        Self { vault, ..self }
     }
 
     /// Whether the tables are what this program expects.
@@ -125,6 +140,11 @@ impl Store {
     /// Which database it is: `sqlite` or `postgres`.
     pub fn database(&self) -> &'static str {
         self.pools.name()
+    }
+
+    /// The file of an embedded database.
+    pub fn file(&self) -> Option<std::path::PathBuf> {
+        self.pools.file()
     }
 
     /// Brings the tables up to date.
@@ -145,7 +165,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`] if no connection comes free or the database is gone.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        self.pools.begin().await
+        self.pools.begin(self.vault.clone()).await
     }
 
     /// The database's own clock, for leases.
