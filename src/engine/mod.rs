@@ -27,6 +27,7 @@ mod statement;
 mod submission;
 mod submit;
 mod tally;
+mod vault;
 mod webhook;
 
 use std::collections::HashMap;
@@ -54,6 +55,7 @@ pub use request::{AutoRequest, PersonRequest};
 pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Skips, Tally};
+pub use vault::Rotated;
 pub use webhook::{Received, WebhookDoor};
 
 /// Tries of a transaction that lost a race, before the error is passed on.

@@ -20,8 +20,10 @@ mod payouts;
 mod provider_events;
 mod reads;
 mod runs;
+mod sealed;
 mod submissions;
 mod transfers;
+mod unsealed;
 mod wallets;
 
 use chrono::{DateTime, Utc};
@@ -39,6 +41,7 @@ use dialect::Pools;
 pub use dialect::Tx;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
 pub use invariants::{Breach, INVARIANTS, Invariant};
+pub use keys::OrgKey;
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
 pub use methods::{Blame, DefaultMethod, MethodChange, PaidMethod};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
@@ -47,6 +50,7 @@ pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
 };
 pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
+pub use sealed::{SEALED, SealedColumn};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
 pub use wallets::WalletMove;
@@ -142,9 +146,9 @@ impl Store {
         self.pools.name()
     }
 
-    /// The file of an embedded database.
-    pub fn file(&self) -> Option<std::path::PathBuf> {
-        self.pools.file()
+    /// The file of an embedded database, by its URL.
+    pub fn file_of(url: &str) -> Option<std::path::PathBuf> {
+        dialect::file_of(url)
     }
 
     /// Brings the tables up to date.
