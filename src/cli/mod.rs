@@ -10,6 +10,7 @@ mod doctor;
 mod exit;
 mod import;
 mod job;
+mod keys;
 mod output;
 mod payout;
 mod reconcile;
@@ -17,6 +18,7 @@ mod sandbox;
 mod serve;
 mod settings;
 mod summary;
+mod vault;
 
 use std::path::PathBuf;
 
@@ -123,6 +125,9 @@ enum Command {
     /// The database
     #[command(subcommand)]
     Db(settings::DbCommand),
+    /// The keys that account numbers are sealed under
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
     /// The configuration
     #[command(subcommand)]
     Config(settings::ConfigCommand),
@@ -162,6 +167,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Summary { org } => summary::run(&config, output, org.as_deref()).await,
         Command::Check => check::run(&config, output).await,
         Command::Db(command) => settings::run_db(&config, output, command).await,
+        Command::Vault(command) => vault::run(&config, output, command).await,
         Command::Config(command) => settings::run_config(&config, output, command),
         Command::Doctor { quick } => doctor::run(&config, output, quick).await,
     }

@@ -17,6 +17,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use crate::access::AuthSettings;
+pub use crate::notify::NotifySettings;
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
 use crate::telemetry::{LogFormat, LogLevel};
 pub use crate::vault::VaultSettings;
@@ -39,6 +41,8 @@ pub struct Config {
     pub engine: EngineSettings,
     pub http: HttpSettings,
     pub vault: VaultSettings,
+    pub auth: AuthSettings,
+    pub notify: NotifySettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
     settings: BTreeMap<String, Setting>,
@@ -92,19 +96,27 @@ pub struct EngineSettings {
     pub calls_in_flight: usize,
 }
 
-/// `[http]`: the server that providers deliver to.
+/// `[http]`: the server that partners, staff and providers call.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     listen: String,
     pub body_limit_bytes: usize,
     pub body_timeout_ms: u64,
+    pub answer_timeout_ms: u64,
+    cors_origins: String,
 }
 
 impl HttpSettings {
     /// Where to listen; `None` for no server.
     pub fn listen(&self) -> Option<SocketAddr> {
         self.listen.parse().ok()
+    }
+
+    /// The origins whose pages may call from browsers; none by default.
+    pub fn cors_origins(&self) -> Vec<String> {
+        let origins = self.cors_origins.split(',').map(str::trim);
+        origins.filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
     }
 }
 
@@ -210,6 +222,8 @@ impl Config {
             engine: merged.get("engine")?,
             http: merged.get("http")?,
             vault: merged.get("vault")?,
+            auth: merged.get("auth")?,
+            notify: merged.get("notify")?,
             providers: merged.get("providers")?,
             settings,
         })

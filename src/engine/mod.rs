@@ -27,6 +27,7 @@ mod statement;
 mod submission;
 mod submit;
 mod tally;
+mod telling;
 mod vault;
 mod webhook;
 

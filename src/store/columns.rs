@@ -8,10 +8,10 @@ use sqlx::{Database, Decode, Type};
 
 use crate::domain::{
     AffiliateId, AffiliateStatus, AlertId, AuditId, BreakId, BreakKind, Bucket, CommissionId,
-    CommissionStatus, Currency, DestinationId, EntryKind, Gate, KeyId, MethodId, MethodKind,
-    MethodStatus, NoticeId, NoticeWord, OrgId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId,
-    ProgramStatus, Reference, RunId, SubmissionId, SubmissionState, TransferId, TransferState,
-    WalletStatus,
+    CommissionStatus, Currency, DeliveryStatus, DestinationId, EndpointId, EntryKind, EventId,
+    EventKind, Gate, KeyId, MethodId, MethodKind, MethodStatus, NoticeId, NoticeWord, OrgId,
+    PayoutId, PayoutOrigin, PayoutStatus, ProgramId, ProgramStatus, Reference, RunId, SubmissionId,
+    SubmissionState, TransferId, TransferState, WalletStatus,
 };
 
 use super::dialect::Value;
@@ -40,7 +40,7 @@ text_columns! {
     OrgId by as_str, ProgramId by as_str, AffiliateId by as_str, CommissionId by as_str,
     PayoutId by as_str, TransferId by as_str, SubmissionId by as_str, MethodId by as_str,
     RunId by as_str, AlertId by as_str, AuditId by as_str, BreakId by as_str, NoticeId by as_str,
-    DestinationId by as_str, KeyId by as_str, Reference by as_str, Currency by code,
+    DestinationId by as_str, KeyId by as_str, Reference by as_str, EndpointId by as_str, EventId by as_str, Currency by code,
 }
 
 macro_rules! word_columns {
@@ -56,6 +56,6 @@ trait Word {
 }
 
 word_columns! {
-    AffiliateStatus, BreakKind, Bucket, CommissionStatus, EntryKind, Gate, MethodKind, MethodStatus,
+    AffiliateStatus, BreakKind, Bucket, CommissionStatus, DeliveryStatus, EntryKind, EventKind, Gate, MethodKind, MethodStatus,
     NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus, SubmissionState, TransferState, WalletStatus,
 }

@@ -9,9 +9,12 @@ mod circuits;
 mod columns;
 mod commissions;
 mod decisions;
+mod deliveries;
 mod destinations;
 mod dialect;
+mod endpoints;
 mod enrolment;
+mod events;
 mod invariants;
 mod keys;
 mod letters;
@@ -36,10 +39,13 @@ pub use candidates::{Queue, QueuedPayout};
 pub use circuits::CircuitRow;
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
 pub use decisions::{DecisionCount, DecisionRow, NewDecision};
+pub use deliveries::{Attempted, DeliveryFilter, DeliveryRow, DueDelivery, KeptEvent, Replayed};
 pub use destinations::NewDestination;
 use dialect::Pools;
 pub use dialect::Tx;
+pub use endpoints::EndpointRow;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
+pub use events::{NewEvent, ToldPayout};
 pub use invariants::{Breach, INVARIANTS, Invariant};
 pub use keys::OrgKey;
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
@@ -99,6 +105,15 @@ impl StoreError {
         match self {
             Self::Database(error) => dialect::is_transient(error),
             Self::WalletChanged { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the database cannot be reached, or has no connection free, now.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Database(error) => dialect::is_out_of_reach(error),
             _ => false,
         }
     }
