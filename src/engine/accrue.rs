@@ -8,8 +8,8 @@ use serde_json::json;
 use super::{Engine, EngineError, Work, ledger};
 use crate::domain::{
     AffiliateId, BatchId, Bucket, CommissionId, CommissionStatus, Currency, EntryKind,
-    LARGEST_COMMISSION_MINOR, Money, MoneyError, MoneyTotals, Movement, NewCommission, OrgId, ProgramId,
-    WalletKey,
+    LARGEST_COMMISSION_MINOR, Money, MoneyError, MoneyTotals, Movement, NewCommission, OrgId,
+    ProgramId, WalletKey,
 };
 use crate::store::{Accrual, CommissionRow, EnrolmentRow, Tx};
 

@@ -32,6 +32,7 @@ mod submission;
 mod submit;
 mod tally;
 mod telling;
+mod vault;
 mod wanted;
 mod webhook;
 
@@ -44,8 +45,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::{
-    Actor, AffiliateId, AlertId, AuditId, BreakId, Caller, CommissionId, GateCheck, MethodKind, Money,
-    MoneyError, OrgId, PayoutId, PayoutStatus, ProgramId, WalletError, WalletKey,
+    Actor, AffiliateId, AlertId, AuditId, BreakId, Caller, CommissionId, GateCheck, MethodKind,
+    Money, MoneyError, OrgId, PayoutId, PayoutStatus, ProgramId, WalletError, WalletKey,
 };
 use crate::providers::{Problem, Provider};
 use crate::store::{NewAudit, RunLease, Store, StoreError, Tx};
@@ -62,6 +63,7 @@ pub use reverse::{Reversal, Reversed};
 pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Skips, Tally};
+pub use vault::Rotated;
 pub use wanted::{Answered, PaidBy, Wanted};
 pub use webhook::{Received, WebhookDoor};
 

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{Engine, EngineError, Tally, Work, ledger};
 use crate::domain::{
-    BatchId, Bucket, EntryKind, Money, MoneyError, MoneyTotals, Movement, OrgId, ProgramId, WalletKey,
+    BatchId, Bucket, EntryKind, Money, MoneyError, MoneyTotals, Movement, OrgId, ProgramId,
+    WalletKey,
 };
 use crate::store::Released;
 

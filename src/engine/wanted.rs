@@ -112,8 +112,7 @@ impl Engine {
         let method = self.method_for(tx, org, wanted).await?;
         let amount_minor = wanted.amount_minor;
         let request = PersonRequest { wallet, amount_minor, retry_of: None };
-        let payout_id =
-            self.request_within(tx, work, org, (&request, method.as_deref())).await?;
+        let payout_id = self.request_within(tx, work, org, (&request, method.as_deref())).await?;
         if let Some(note) = &wanted.note {
             tx.payout_note(org, &payout_id, note).await?;
         }

@@ -211,9 +211,9 @@ pub(super) async fn create_many(
                     continue;
                 }
                 Some(Verdict::Unchanged) | None => None,
-                Some(
-                    Verdict::Refused { column, reason } | Verdict::Differs { column, reason },
-                ) => Some(Fault { code: field_of(column), detail: reason }),
+                Some(Verdict::Refused { column, reason } | Verdict::Differs { column, reason }) => {
+                    Some(Fault { code: field_of(column), detail: reason })
+                }
             },
         };
         let result = if fault.is_some() { "refused" } else { "unchanged" };

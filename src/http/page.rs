@@ -54,9 +54,7 @@ pub(super) fn key(cursor: Option<&str>) -> Result<String, Problem> {
     let Some(cursor) = cursor else { return Ok(String::new()) };
     let bytes = BASE64.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     // NUL is no part of any key, and PostgreSQL takes no text with one.
-    bytes
-        .filter(|key| !key.is_empty() && !key.contains('\0'))
-        .ok_or_else(bad_cursor)
+    bytes.filter(|key| !key.is_empty() && !key.contains('\0')).ok_or_else(bad_cursor)
 }
 
 /// 400: the cursor is none of this list's.

@@ -12,7 +12,7 @@ use crate::engine::EngineError;
 use crate::store::StoreError;
 
 /// Seconds after which somebody may try again who was told to.
-const RETRY_AFTER_S: u32 = 2;
+pub(super) const RETRY_AFTER_S: u32 = 2;
 
 /// The type of every body that is no success.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -124,6 +124,10 @@ impl Problem {
     pub fn answer(&self, request_id: Option<&str>) -> Response {
         let kind = [(header::CONTENT_TYPE, PROBLEM_JSON)];
         let mut answer = (self.status, kind, self.body(request_id)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let how = HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+        }
         if let Some(seconds) = self.retry_after_s {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

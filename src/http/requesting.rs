@@ -72,7 +72,8 @@ impl FromRequestParts<Desk> for IdempotencyKey {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
         let key = value.to_str().unwrap_or_default();
         if key.is_empty() || key.len() > LONGEST_KEY {
-            let detail = format!("the Idempotency-Key is to be 1 to {LONGEST_KEY} ASCII characters");
+            let detail =
+                format!("the Idempotency-Key is to be 1 to {LONGEST_KEY} ASCII characters");
             return Err(Problem::unreadable("bad_idempotency_key", detail));
         }
         Ok(Self(Some(key.to_owned())))
@@ -121,10 +122,7 @@ pub(super) async fn request(
         }
         Err(failing) => {
             let problem = Problem::refused(failing);
-            Answered {
-                status: problem.status.as_u16(),
-                body: problem.body(Some(&who.request_id)),
-            }
+            Answered { status: problem.status.as_u16(), body: problem.body(Some(&who.request_id)) }
         }
     };
     let asked = (&wanted, once.as_ref());

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::Problem;
@@ -89,7 +89,8 @@ impl BroughtCurrency {
     pub fn known(&self) -> Result<Currency, Problem> {
         self.0.parse().map_err(|_| {
             let named: String = self.0.chars().take(8).collect();
-            let detail = format!("\"{}\" is no ISO 4217 currency, such as USD", named.escape_debug());
+            let detail =
+                format!("\"{}\" is no ISO 4217 currency, such as USD", named.escape_debug());
             Problem::meaningless("unknown_currency", detail)
         })
     }

@@ -9,7 +9,8 @@ use super::dialect::sql;
 use super::{Store, StoreError, Tx};
 use crate::domain::{
     AdjustmentId, AffiliateId, CommissionId, CommissionStatus, Currency, MethodKind, OrgId,
-    PartnerId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId, TransferState,
+    PartnerId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId,
+    TransferState,
 };
 
 macro_rules! payouts {
