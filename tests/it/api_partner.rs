@@ -191,6 +191,7 @@ on_both! {
         let early = answer_of(&api, &staff, path).await;
         assert_eq!((early["processed"].clone(), early["totalCredited"].to_string()), (json!(0), "0.00".into()));
         h.clock.advance(TimeDelta::days(7));
+        let staff = h.staff();
         let done = answer_of(&api, &staff, path).await;
         assert_eq!((done["processed"].clone(), done["totalCredited"].to_string()), (json!(2), "1240.50".into()));
         assert_eq!(h.wallet("ana").await.available, 124_050);

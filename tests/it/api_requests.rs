@@ -150,7 +150,7 @@ on_both! {
 
     async fn the_destination_that_is_named_is_paid_and_not_the_default(h: &Harness) {
         let api = rich(h, 9_000).await;
-        h.second_method("ana", "pm_2", "second@example.com").await;
+        h.second_method("ana", "pm_2", "second").await;
         let mut second = body("ana", json!(15));
         second["destination"] = json!({ "email": "Second@Example.com" });
         let payout = ask(&api, &h.partner("ana"), &second).await.ok();

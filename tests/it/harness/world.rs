@@ -239,14 +239,14 @@ impl Harness {
         attempts.iter().map(|attempt| attempt.reference.to_string()).collect()
     }
 
-    /// Gives an affiliate a second, verified PayPal address beside its default.
-    pub async fn second_method(&self, affiliate: &str, method: &str, email: &str) {
+    /// Gives an affiliate a second, verified PayPal address beside its default: that of a donor who
+    /// has none afterwards.
+    pub async fn second_method(&self, affiliate_id: &str, method: &str, donor: &str) {
+        self.enrol_affiliates(&[affiliate(donor, "creator")]).await;
         self.change(&format!(
-            "INSERT INTO payout_methods (org_id, method_id, affiliate_id, kind, destination, status,
-                                         is_default, created_at)
-             SELECT org_id, '{method}', affiliate_id, kind, '{{\"email\":\"{email}\"}}', 'verified', 0,
-                    created_at
-             FROM payout_methods WHERE affiliate_id = '{affiliate}'"
+            "UPDATE payout_methods
+             SET affiliate_id = '{affiliate_id}', method_id = '{method}', is_default = 0
+             WHERE affiliate_id = '{donor}'"
         ))
         .await;
     }
