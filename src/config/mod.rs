@@ -18,6 +18,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use crate::access::AuthSettings;
+pub use crate::notify::NotifySettings;
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -39,6 +40,7 @@ pub struct Config {
     pub engine: EngineSettings,
     pub http: HttpSettings,
     pub auth: AuthSettings,
+    pub notify: NotifySettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
     settings: BTreeMap<String, Setting>,
@@ -221,6 +223,7 @@ impl Config {
             engine: merged.get("engine")?,
             http: merged.get("http")?,
             auth: merged.get("auth")?,
+            notify: merged.get("notify")?,
             providers: merged.get("providers")?,
             settings,
         })

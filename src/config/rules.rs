@@ -47,6 +47,8 @@ const RULES: &[(&str, Rule)] = &[
     ("auth.jwt_secret", SecretOrNone(32)),
     ("auth.jwks_url", UrlOrNone),
     ("auth.leeway_s", Between(0, 600)),
+    ("notify.timeout_ms", Between(100, 60_000)),
+    ("notify.secret_overlap_hours", Between(0, 720)),
     ("providers.paypal.base_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.batch_size", Between(1, 15_000)),
     ("providers.paypal.timeout_ms", Between(100, 600_000)),

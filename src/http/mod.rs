@@ -18,6 +18,8 @@ mod problem;
 mod proxies;
 mod rates;
 mod serve;
+mod webhook_deliveries;
+mod webhook_endpoints;
 mod webhooks;
 
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use crate::access::Gatekeeper;
 use crate::domain::{Access, Permission};
 use crate::engine::Engine;
 use crate::jobs::Runner;
+use crate::notify::Notifier;
 use door::Door;
 use problem::Problem;
 
@@ -60,6 +63,7 @@ pub struct Desk {
     pub engine: Engine,
     pub runner: Runner,
     pub gatekeeper: Gatekeeper,
+    pub notifier: Notifier,
     pub limits: Limits,
     /// The origins whose pages may call from browsers; none by default.
     pub cors_origins: Arc<[String]>,
@@ -77,6 +81,14 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write(P::KeysWrite), routes!(keys::create))
         .route(Access::write(P::KeysWrite), routes!(keys::revoke))
         .route(Access::read(P::AuditRead), routes!(audit_log::list))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::add))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::show))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::change))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::delete))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::rotate))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_deliveries::list))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_deliveries::replay))
         .into_router()
 }
 
