@@ -111,7 +111,7 @@ pub fn rows(world: &World) -> Vec<Row> {
         delete("/keys/{keyId}", Write("keys:write")).id("keyId", &world.key),
         get("/webhook-endpoints", Read("webhooks:read")),
         post("/webhook-endpoints", Write("webhooks:write"), 201)
-            .body(json!({ "url": "http://127.0.0.1:9443/hook" })),
+            .body(json!({ "url": "http://127.0.0.1:9443/another" })),
         get(ENDPOINT, Read("webhooks:read")).id("endpointId", &world.endpoint),
         patch(ENDPOINT, Write("webhooks:write"))
             .id("endpointId", &world.endpoint)
