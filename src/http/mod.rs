@@ -77,10 +77,6 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
     Door::new(desk.clone(), OpenApiRouter::with_openapi(docs::document()))
         .route(Access::read(P::ReconcileRead), routes!(alerts::list))
         .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
-        .route(Access::read(P::KeysRead), routes!(keys::list))
-        .route(Access::write(P::KeysWrite), routes!(keys::create))
-        .route(Access::write(P::KeysWrite), routes!(keys::revoke))
-        .route(Access::read(P::AuditRead), routes!(audit_log::list))
         .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))
         .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::add))
         .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::show))
@@ -89,6 +85,10 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::rotate))
         .route(Access::read(P::WebhooksRead), routes!(webhook_deliveries::list))
         .route(Access::write(P::WebhooksWrite), routes!(webhook_deliveries::replay))
+        .route(Access::read(P::KeysRead), routes!(keys::list))
+        .route(Access::write(P::KeysWrite), routes!(keys::create))
+        .route(Access::write(P::KeysWrite), routes!(keys::revoke))
+        .route(Access::read(P::AuditRead), routes!(audit_log::list))
         .into_router()
 }
 

@@ -22,6 +22,7 @@ mod guards;
 mod keys;
 mod matrix;
 mod model;
+mod notify;
 mod rails;
 mod reads;
 mod reconcile;
