@@ -38,6 +38,7 @@ pub struct Config {
     pub jobs: JobsSettings,
     pub log: LogSettings,
     pub engine: EngineSettings,
+    pub approval: ApprovalSettings,
     pub http: HttpSettings,
     pub auth: AuthSettings,
     pub notify: NotifySettings,
@@ -92,6 +93,13 @@ pub struct EngineSettings {
     pub lease_ms: u64,
     pub heartbeat_ms: u64,
     pub calls_in_flight: usize,
+}
+
+/// `[approval]`: who may let a large payout go.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalSettings {
+    pub four_eyes: bool,
 }
 
 /// `[http]`: the server that partners, staff and providers call.
@@ -218,6 +226,7 @@ impl Config {
             jobs: merged.get("jobs")?,
             log: merged.get("log")?,
             engine: merged.get("engine")?,
+            approval: merged.get("approval")?,
             http: merged.get("http")?,
             auth: merged.get("auth")?,
             notify: merged.get("notify")?,

@@ -29,7 +29,7 @@ pub use api::{Answer, Api, LIMITS, answer, auth, sign, token};
 pub use database::{Database, Kind};
 pub use paper::{Paper, said};
 pub use receiver::{Heard, Receiver};
-pub use world::{Wallet, affiliate, commission, program, usd};
+pub use world::{Wallet, affiliate, banked, commission, program, usd};
 
 use crate::loopback::Loopback;
 
