@@ -11,6 +11,7 @@ mod exit;
 mod import;
 mod job;
 mod key;
+mod keys;
 mod output;
 mod payout;
 mod reconcile;
@@ -18,6 +19,7 @@ mod sandbox;
 mod serve;
 mod settings;
 mod summary;
+mod vault;
 mod webhook;
 
 use std::path::PathBuf;
@@ -131,6 +133,9 @@ enum Command {
     /// The database
     #[command(subcommand)]
     Db(settings::DbCommand),
+    /// The keys that account numbers are sealed under
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
     /// The configuration
     #[command(subcommand)]
     Config(settings::ConfigCommand),
@@ -172,6 +177,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Summary { org } => summary::run(&config, output, org.as_deref()).await,
         Command::Check => check::run(&config, output).await,
         Command::Db(command) => settings::run_db(&config, output, command).await,
+        Command::Vault(command) => vault::run(&config, output, command).await,
         Command::Config(command) => settings::run_config(&config, output, command),
         Command::Doctor { quick } => doctor::run(&config, output, quick).await,
     }

@@ -29,8 +29,9 @@ pub use event::{DeliveryStatus, EventKind, Wants, WantsError};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
     Actor, AdjustmentId, AffiliateId, AlertId, ApiKeyId, AuditId, BatchId, BreakId, CommissionId,
-    EndpointId, EventId, IdError, MethodId, Minted, NoticeId, OrgId, PartnerId, PayoutId,
-    ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId, TransferId,
+    DestinationId, EndpointId, EventId, IdError, KeyId, MethodId, Minted, NoticeId, OrgId,
+    PartnerId, PayoutId, ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId,
+    TransferId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};
