@@ -25,5 +25,6 @@ mod request;
 mod runs;
 mod schema;
 mod submit;
+mod vault;
 mod webhooks;
 mod worlds;
