@@ -46,6 +46,7 @@ impl App {
             lease: millis(config.engine.lease_ms),
             heartbeat: millis(config.engine.heartbeat_ms),
             calls_in_flight: config.engine.calls_in_flight,
+            four_eyes: config.approval.four_eyes,
         };
         let engine = Engine::new(store, Clock::System, rails(config)?, settings);
         let catalog = Catalog::load(config.jobs.dir())?;

@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
+use crate::access::{AccessError, KeyError};
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::import::ImportError;
 use crate::jobs::{CatalogError, RunError};
+use crate::notify::NotifyError;
 use crate::providers::Problem;
 use crate::store::StoreError;
 use crate::vault::VaultError;
@@ -45,6 +47,9 @@ pub fn exit_code_of(error: &anyhow::Error) -> Exit {
 }
 
 fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if cause.is::<AccessError>() {
+        return Some(Exit::Usage);
+    }
     if cause.is::<UsageError>() || cause.is::<ConfigError>() || cause.is::<CatalogError>() {
         return Some(Exit::Usage);
     }
@@ -60,12 +65,31 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if matches!(cause.downcast_ref(), Some(StoreError::UnknownUrl)) {
         return Some(Exit::Usage);
     }
+    if matches!(cause.downcast_ref(), Some(KeyError::NoKey { .. } | KeyError::Unusable(_))) {
+        return Some(Exit::Usage);
+    }
     if let Some(error) = cause.downcast_ref::<EngineError>() {
-        use EngineError::{NoAlert, NoBreak, NoPayout, NoWallet};
-        if matches!(error, NoAlert { .. } | NoBreak { .. } | NoPayout { .. } | NoWallet { .. }) {
+        use EngineError::{
+            BadAmount, NoAlert, NoBreak, NoCommission, NoPayout, NoProgram, NoWallet,
+        };
+        let unknown = matches!(
+            error,
+            NoAlert { .. }
+                | NoBreak { .. }
+                | NoCommission { .. }
+                | NoPayout { .. }
+                | NoProgram { .. }
+                | NoWallet { .. }
+                | BadAmount { .. }
+        );
+        if unknown {
             return Some(Exit::Usage);
         }
         return error.is_refusal().then_some(Exit::Refused);
+    }
+    if let Some(error) = cause.downcast_ref::<NotifyError>() {
+        let unknown = matches!(error, NotifyError::Store(_) | NotifyError::Client(_));
+        return (!unknown).then_some(Exit::Usage);
     }
     match cause.downcast_ref() {
         Some(RunError::Catalog(_)) => return Some(Exit::Usage),

@@ -10,6 +10,7 @@ mod doctor;
 mod exit;
 mod import;
 mod job;
+mod key;
 mod keys;
 mod output;
 mod payout;
@@ -19,6 +20,7 @@ mod serve;
 mod settings;
 mod summary;
 mod vault;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -108,12 +110,18 @@ enum Command {
     /// What a person has to look at
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Webhooks to others: where to, what arrived, telling it again
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Affiliates: why was one paid, or not
     #[command(subcommand)]
     Affiliate(affiliate::AffiliateCommand),
     /// Commissions: release what is held
     #[command(subcommand)]
     Commission(commission::CommissionCommand),
+    /// API keys of services: create, list, revoke
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Where an org's money stands: commissions, wallets, payouts, the last auto-payout
     Summary {
         /// Org; may be left out if there is only one
@@ -162,8 +170,10 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Payout(command) => payout::run(&config, output, command).await,
         Command::Reconcile(command) => reconcile::run(&config, output, command).await,
         Command::Alert(command) => alert::run(&config, output, command).await,
+        Command::Webhook(command) => webhook::run(&config, output, command).await,
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
         Command::Commission(command) => commission::run(&config, output, command).await,
+        Command::Key(command) => key::run(&config, output, command).await,
         Command::Summary { org } => summary::run(&config, output, org.as_deref()).await,
         Command::Check => check::run(&config, output).await,
         Command::Db(command) => settings::run_db(&config, output, command).await,

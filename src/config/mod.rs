@@ -39,6 +39,7 @@ pub struct Config {
     pub jobs: JobsSettings,
     pub log: LogSettings,
     pub engine: EngineSettings,
+    pub approval: ApprovalSettings,
     pub http: HttpSettings,
     pub vault: VaultSettings,
     pub auth: AuthSettings,
@@ -96,6 +97,13 @@ pub struct EngineSettings {
     pub calls_in_flight: usize,
 }
 
+/// `[approval]`: who may let a large payout go.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalSettings {
+    pub four_eyes: bool,
+}
+
 /// `[http]`: the server that partners, staff and providers call.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -105,6 +113,9 @@ pub struct HttpSettings {
     pub body_timeout_ms: u64,
     pub answer_timeout_ms: u64,
     cors_origins: String,
+    pub requests_per_minute: u32,
+    pub failed_proofs_per_minute: u32,
+    pub trusted_proxies: String,
 }
 
 impl HttpSettings {
@@ -220,6 +231,7 @@ impl Config {
             jobs: merged.get("jobs")?,
             log: merged.get("log")?,
             engine: merged.get("engine")?,
+            approval: merged.get("approval")?,
             http: merged.get("http")?,
             vault: merged.get("vault")?,
             auth: merged.get("auth")?,

@@ -2,7 +2,7 @@
 //! delivered by the room `notify`; the engine never waits for anybody who listens.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::EngineError;
 use crate::domain::{EventKind, Money, OrgId, PayoutId, SubmissionId};
@@ -49,11 +49,14 @@ fn payout_data(payout: &ToldPayout) -> Value {
         .failure_code
         .as_ref()
         .map(|code| json!({ "code": code, "message": payout.failure_message }));
+    // A number as it stands in the API: exact, with the currency's digits.
+    let amount = Money::new(payout.amount_minor, payout.currency).to_string();
+    let amount: Number = amount.parse().expect("an amount in digits is a JSON number");
     json!({
         "payoutId": payout.payout_id,
         "affiliateId": payout.affiliate_id,
         "program": payout.program_id,
-        "amount": Money::new(payout.amount_minor, payout.currency).to_decimal(),
+        "amount": amount,
         "currency": payout.currency,
         "status": payout.status,
         "method": payout.method_kind,
