@@ -8,7 +8,7 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use payoutd::access::{AuthSettings, Gatekeeper};
 use payoutd::engine::Engine;
 use payoutd::http::{Desk, Limits, Proxies, serve};
-use payoutd::notify::{By, NewEndpoint, Notifier};
+use payoutd::notify::Notifier;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -183,15 +183,6 @@ impl Harness {
         let settings = serde_json::from_value(settings).expect("settings");
         let notifier = Notifier::new(self.store.clone(), self.clock.clone(), settings);
         notifier.expect("a notifier")
-    }
-
-    /// An endpoint that wants everything; its id.
-    pub async fn endpoint(&self, url: &str) -> String {
-        let by = By { actor: Actor::operator("ana"), request_id: None };
-        let (url, description) = (url.to_owned(), String::new());
-        let new = NewEndpoint { url, description, wants: Wants::all() };
-        let added = self.notifier().add(&by, &self.org, &new).await.expect("an endpoint");
-        added.endpoint.endpoint_id.to_string()
     }
 
     /// A staff member's token.
