@@ -23,7 +23,9 @@ mod keys;
 mod letters;
 mod methods;
 mod partners;
+mod pauses;
 mod payouts;
+mod programs;
 mod provider_events;
 mod reads;
 mod reversals;
@@ -59,7 +61,9 @@ pub use keys::OrgKey;
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
 pub use methods::{Blame, DefaultMethod, FiledMethod, MethodChange, PaidMethod};
 pub use partners::{BalanceRow, EarningKey, EarningRow, PartnerEnrolment, ReferralCount, TermsRow};
+pub use pauses::PauseRow;
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
+pub use programs::{AffiliateFilter, AffiliateStand, CurrencyTerms, ProgramStand};
 pub use provider_events::NewProviderEvent;
 pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutQuery, PayoutRow, PayoutSum,
