@@ -12,11 +12,15 @@ mod brought;
 mod docs;
 mod door;
 mod page;
+mod payout_acts;
 mod problem;
+mod reversals;
 mod serve;
+mod wallets;
 mod webhook_deliveries;
 mod webhook_endpoints;
 mod webhooks;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +78,18 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::rotate))
         .route(Access::read(P::WebhooksRead), routes!(webhook_deliveries::list))
         .route(Access::write(P::WebhooksWrite), routes!(webhook_deliveries::replay))
+        .route(Access::write(P::CommissionsWrite), routes!(reversals::reverse))
+        .route(Access::read(P::WalletsRead), routes!(wallets::list))
+        .route(Access::read(P::WalletsRead), routes!(wallets::show))
+        .route(Access::read(P::WalletsRead), routes!(wallets::entries))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::freeze))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::unfreeze))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::adjust))
+        .route(Access::APPROVER, routes!(payout_acts::approve))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::cancel))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::retry))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::mark))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::resend))
         .into_router()
 }
 
