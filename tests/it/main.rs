@@ -28,6 +28,7 @@ mod request;
 mod reversal;
 mod runs;
 mod schema;
+mod staff;
 mod submit;
 mod webhooks;
 mod worlds;
