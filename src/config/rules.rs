@@ -38,6 +38,7 @@ const RULES: &[(&str, Rule)] = &[
     ("http.body_limit_bytes", Between(1_024, 67_108_864)),
     ("http.body_timeout_ms", Between(100, 600_000)),
     ("providers.paypal.base_url", StartsWith(&["https://", "http://"])),
+    ("providers.paypal.authorize_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.batch_size", Between(1, 15_000)),
     ("providers.paypal.timeout_ms", Between(100, 600_000)),
     ("providers.paypal.page_size", Between(1, 1000)),

@@ -16,6 +16,7 @@ mod payout;
 mod program;
 mod scope;
 mod transfer;
+mod verification;
 mod wallet;
 mod words;
 
@@ -26,7 +27,7 @@ pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates,
 pub use ids::{
     Actor, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, IdError, MethodId,
     Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RunId, SubmissionId,
-    TransferId,
+    TransferId, VerificationId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};
@@ -35,6 +36,10 @@ pub use payout::{PayoutOrigin, PayoutStatus};
 pub use program::{AffiliateStatus, NewAffiliate, NewMethod, NewProgram, ProgramStatus};
 pub use scope::Scope;
 pub use transfer::{SubmissionState, TransferState};
+pub use verification::{
+    CONSENT_LIVES, Challenge, DEPOSITS_LIVE, Judgement, MicroDeposits, Nonce, TRIES,
+    VerificationKind, VerificationStatus, house_program, house_wallet,
+};
 pub use wallet::{
     Balances, Bucket, Entry, EntryKind, Movement, WalletError, WalletKey, WalletStatus,
 };

@@ -333,6 +333,21 @@ pub trait Provider: Send + Sync {
         Vetted::CannotAsk
     }
 
+    /// The page on which a payee consents that the rail shows us whose account it is; `state` comes
+    /// back from there.
+    ///
+    /// # Errors
+    /// [`Problem`] if the rail has no such page, or nobody could come back from it.
+    fn consent_address(&self, _state: &str) -> Result<String, Problem> {
+        Err(Problem::new("no_consent_page", "this rail has no page to consent on"))
+    }
+
+    /// Whether the consent behind `code` is that of the destination's own holder. A code is good
+    /// for one question.
+    async fn hear_consent(&self, _code: &str, _destination: &Destination) -> Vetted {
+        Vetted::CannotAsk
+    }
+
     /// Why a submission could still leave by itself, whatever is decided about it now, if it could.
     async fn may_still_leave(&self, _outgoing: &Outgoing) -> Option<Problem> {
         None

@@ -1,13 +1,14 @@
 //! What the gates look at: wallets to be paid, and payouts about to be sent.
 
+use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::dialect::sql;
 use super::{Store, StoreError, Tx};
 use crate::domain::{
     AffiliateId, AffiliateStatus, Candidate, CandidateMethod, Currency, Destination, MethodId,
-    MethodKind, MethodStatus, Money, OrgId, PayoutId, ProgramId, ProgramStatus, WalletKey,
-    WalletStatus,
+    MethodKind, MethodStatus, Money, OrgId, PayoutId, PayoutOrigin, ProgramId, ProgramStatus,
+    WalletKey, WalletStatus,
 };
 
 // $1 org, $2 period.
@@ -16,7 +17,7 @@ macro_rules! candidates {
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.auto_payout, pc.min_payout_minor, m.method_id, m.kind AS method_kind, m.destination,
-           m.status AS method_status,
+           m.status AS method_status, m.usable_from,
            CAST(CASE WHEN EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
                   AND o.currency = w.currency AND o.origin = 'auto' AND o.period = $2)
@@ -56,12 +57,12 @@ const QUEUE: &str = "
 // The method is the pinned one, as it stands now; amounts and periods were settled at request.
 macro_rules! queued {
     ($($tail:literal),+) => { concat!("
-    SELECT q.payout_id, q.amount_minor, q.method_kind AS pinned_kind,
+    SELECT q.payout_id, q.amount_minor, q.origin, q.method_kind AS pinned_kind,
            q.destination AS pinned_destination,
            q.affiliate_id, q.currency, q.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor, m.method_id,
-           m.kind AS method_kind, m.destination, m.status AS method_status,
+           m.kind AS method_kind, m.destination, m.status AS method_status, m.usable_from,
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q
     JOIN wallets w ON w.org_id = q.org_id AND w.affiliate_id = q.affiliate_id AND w.currency = q.currency
@@ -96,6 +97,7 @@ struct CandidateRow {
     method_kind: Option<MethodKind>,
     destination: Option<String>,
     method_status: Option<MethodStatus>,
+    usable_from: Option<DateTime<Utc>>,
     paid_in_period: i64,
 }
 
@@ -105,7 +107,8 @@ impl CandidateRow {
         {
             (Some(method_id), Some(kind), Some(status), Some(json)) => {
                 let destination = read_destination(method_id.as_str(), kind, &json)?;
-                Some(CandidateMethod { method_id, status, destination })
+                let usable_from = self.usable_from;
+                Some(CandidateMethod { method_id, status, usable_from, destination })
             }
             _ => None,
         };
@@ -138,6 +141,7 @@ pub(super) fn read_destination(
 struct QueuedRow {
     payout_id: PayoutId,
     amount_minor: i64,
+    origin: PayoutOrigin,
     pinned_kind: MethodKind,
     pinned_destination: String,
     #[sqlx(flatten)]
@@ -166,17 +170,19 @@ impl Queue {
 pub struct QueuedPayout {
     pub payout_id: PayoutId,
     pub amount: Money,
+    pub origin: PayoutOrigin,
     pub destination: Destination,
     pub candidate: Candidate,
 }
 
 impl QueuedRow {
     fn into_queued(self) -> Result<QueuedPayout, StoreError> {
-        let Self { payout_id, amount_minor, pinned_kind, pinned_destination, candidate } = self;
+        let Self { payout_id, amount_minor, origin, pinned_kind, pinned_destination, candidate } =
+            self;
         let amount = Money::new(amount_minor, candidate.currency);
         let candidate = candidate.into_candidate()?;
         let destination = read_destination(payout_id.as_str(), pinned_kind, &pinned_destination)?;
-        Ok(QueuedPayout { payout_id, amount, destination, candidate })
+        Ok(QueuedPayout { payout_id, amount, origin, destination, candidate })
     }
 }
 

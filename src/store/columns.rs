@@ -10,7 +10,8 @@ use crate::domain::{
     AffiliateId, AffiliateStatus, AlertId, AuditId, BreakId, BreakKind, Bucket, CommissionId,
     CommissionStatus, Currency, EntryKind, Gate, MethodId, MethodKind, MethodStatus, NoticeId,
     NoticeWord, OrgId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId, ProgramStatus, Reference,
-    RunId, SubmissionId, SubmissionState, TransferId, TransferState, WalletStatus,
+    RunId, SubmissionId, SubmissionState, TransferId, TransferState, VerificationId,
+    VerificationKind, VerificationStatus, WalletStatus,
 };
 
 use super::dialect::Value;
@@ -39,7 +40,7 @@ text_columns! {
     OrgId by as_str, ProgramId by as_str, AffiliateId by as_str, CommissionId by as_str,
     PayoutId by as_str, TransferId by as_str, SubmissionId by as_str, MethodId by as_str,
     RunId by as_str, AlertId by as_str, AuditId by as_str, BreakId by as_str, NoticeId by as_str,
-    Reference by as_str, Currency by code,
+    VerificationId by as_str, Reference by as_str, Currency by code,
 }
 
 macro_rules! word_columns {
@@ -56,5 +57,6 @@ trait Word {
 
 word_columns! {
     AffiliateStatus, BreakKind, Bucket, CommissionStatus, EntryKind, Gate, MethodKind, MethodStatus,
-    NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus, SubmissionState, TransferState, WalletStatus,
+    NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus, SubmissionState, TransferState,
+    VerificationKind, VerificationStatus, WalletStatus,
 }
