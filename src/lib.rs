@@ -1,5 +1,6 @@
 //! payoutd: an engine that pays affiliates on schedule, and the daemon, CLI and sandbox around it.
 
+pub mod access;
 pub mod cli;
 pub mod clock;
 pub mod config;

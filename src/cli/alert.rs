@@ -44,7 +44,7 @@ pub async fn run(config: &Config, output: Output, command: AlertCommand) -> anyh
     match command {
         AlertCommand::List { org, all, limit } => {
             let org = app.org(org.as_deref()).await?;
-            list(output, &app.engine.store.alerts(&org, all, limit.max(1)).await?)?;
+            list(output, &app.engine.store.alerts(&org, all, "", limit.max(1)).await?)?;
         }
         AlertCommand::Close { id, note, org } => {
             let org = app.org(org.as_deref()).await?;

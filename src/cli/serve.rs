@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, Exit};
-use crate::config::{Config, HttpSettings};
+use crate::access::Gatekeeper;
+use crate::config::Config;
 use crate::{daemon, http};
 
 /// Runs the daemon until it is told to stop.
@@ -18,12 +19,10 @@ pub async fn run(config: &Config) -> anyhow::Result<Exit> {
         None => None,
     };
     let app = App::open(config).await?;
+    let desk = desk(&app, config)?;
     let stop = CancellationToken::new();
     daemon::stop_on_signals(&stop)?;
-    let served = listener.map(|listener| {
-        let engine = app.engine.clone();
-        tokio::spawn(http::serve(listener, engine, limits(&config.http), stop.clone()))
-    });
+    let served = listener.map(|listener| tokio::spawn(http::serve(listener, desk, stop.clone())));
     let drain = Duration::from_millis(config.jobs.drain_ms);
     let drained = daemon::run(&app.runner, drain, &stop).await;
     // The server stops with the daemon, also if the daemon could not start.
@@ -42,9 +41,19 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     listener.with_context(|| format!("cannot listen on {address} ([http] listen)"))
 }
 
-fn limits(settings: &HttpSettings) -> http::Limits {
-    http::Limits {
+fn desk(app: &App, config: &Config) -> anyhow::Result<http::Desk> {
+    let settings = &config.http;
+    let (store, clock) = (app.engine.store.clone(), app.engine.clock.clone());
+    let limits = http::Limits {
         body_bytes: settings.body_limit_bytes,
         body_time: Duration::from_millis(settings.body_timeout_ms),
-    }
+        answer_time: Duration::from_millis(settings.answer_timeout_ms),
+    };
+    Ok(http::Desk {
+        engine: app.engine.clone(),
+        runner: app.runner.clone(),
+        gatekeeper: Gatekeeper::new(store, clock, &config.auth)?,
+        limits,
+        cors_origins: settings.cors_origins().into(),
+    })
 }

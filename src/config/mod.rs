@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use crate::access::AuthSettings;
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -37,6 +38,7 @@ pub struct Config {
     pub log: LogSettings,
     pub engine: EngineSettings,
     pub http: HttpSettings,
+    pub auth: AuthSettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
     settings: BTreeMap<String, Setting>,
@@ -90,19 +92,27 @@ pub struct EngineSettings {
     pub calls_in_flight: usize,
 }
 
-/// `[http]`: the server that providers deliver to.
+/// `[http]`: the server that partners, staff and providers call.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     listen: String,
     pub body_limit_bytes: usize,
     pub body_timeout_ms: u64,
+    pub answer_timeout_ms: u64,
+    cors_origins: String,
 }
 
 impl HttpSettings {
     /// Where to listen; `None` for no server.
     pub fn listen(&self) -> Option<SocketAddr> {
         self.listen.parse().ok()
+    }
+
+    /// The origins whose pages may call from browsers; none by default.
+    pub fn cors_origins(&self) -> Vec<String> {
+        let origins = self.cors_origins.split(',').map(str::trim);
+        origins.filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
     }
 }
 
@@ -207,6 +217,7 @@ impl Config {
             log: merged.get("log")?,
             engine: merged.get("engine")?,
             http: merged.get("http")?,
+            auth: merged.get("auth")?,
             providers: merged.get("providers")?,
             settings,
         })

@@ -21,9 +21,13 @@ enum Rule {
     UpTo(usize),
     /// An IP address and a port, or nothing.
     AddressOrNone,
+    /// A secret of at least so many bytes, or nothing.
+    SecretOrNone(usize),
+    /// An address of the web, or nothing.
+    UrlOrNone,
 }
 
-use Rule::{AddressOrNone, Between, OneOf, StartsWith, UpTo};
+use Rule::{AddressOrNone, Between, OneOf, SecretOrNone, StartsWith, UpTo, UrlOrNone};
 
 const RULES: &[(&str, Rule)] = &[
     ("database.url", StartsWith(&["sqlite:", "postgres://", "postgresql://"])),
@@ -37,6 +41,10 @@ const RULES: &[(&str, Rule)] = &[
     ("http.listen", AddressOrNone),
     ("http.body_limit_bytes", Between(1_024, 67_108_864)),
     ("http.body_timeout_ms", Between(100, 600_000)),
+    ("http.answer_timeout_ms", Between(100, 600_000)),
+    ("auth.jwt_secret", SecretOrNone(32)),
+    ("auth.jwks_url", UrlOrNone),
+    ("auth.leeway_s", Between(0, 600)),
     ("providers.paypal.base_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.authorize_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.batch_size", Between(1, 15_000)),
@@ -121,6 +129,10 @@ pub(super) fn check_together(settings: &BTreeMap<String, Setting>) -> Result<(),
         );
         return Err(wrong(settings, "engine.lease_ms", expected));
     }
+    if !is_empty(settings, "auth.jwks_file") && !is_empty(settings, "auth.jwks_url") {
+        let expected = "nothing, since auth.jwks_url is set".to_owned();
+        return Err(wrong(settings, "auth.jwks_file", expected));
+    }
     for (key, other) in [
         ("providers.paypal.client_secret", "providers.paypal.client_id"),
         ("providers.paypal.client_id", "providers.paypal.client_secret"),
@@ -163,6 +175,12 @@ fn follows(key: &str, value: &ValueKind) -> bool {
         (Some(AddressOrNone), ValueKind::String(text)) => {
             text.is_empty() || text.parse::<SocketAddr>().is_ok()
         }
+        (Some(SecretOrNone(least)), ValueKind::String(text)) => {
+            text.is_empty() || text.len() >= *least
+        }
+        (Some(UrlOrNone), ValueKind::String(text)) => {
+            text.is_empty() || ["https://", "http://"].iter().any(|start| text.starts_with(start))
+        }
         (Some(_), _) => false,
         (None, _) => true,
     }
@@ -178,6 +196,10 @@ fn expectation(key: &str, default: &ValueKind) -> String {
         (Some(AddressOrNone), _) => {
             "an IP address and a port, such as 127.0.0.1:8320, or nothing".to_owned()
         }
+        (Some(SecretOrNone(least)), _) => {
+            format!("text in quotes, of at least {least} bytes, or nothing")
+        }
+        (Some(UrlOrNone), _) => "text that begins with https:// or http://, or nothing".to_owned(),
         (None, ValueKind::Boolean(_)) => "true or false".to_owned(),
         (None, ValueKind::I64(_)) => "a whole number".to_owned(),
         (None, _) => "text in quotes".to_owned(),

@@ -26,8 +26,8 @@ pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
     Actor, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, IdError, MethodId,
-    Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RunId, SubmissionId,
-    TransferId, VerificationId,
+    Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RequestId, RunId,
+    SubmissionId, TransferId, VerificationId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};

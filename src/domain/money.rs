@@ -109,6 +109,34 @@ impl Money {
         Ok(Self { minor, currency })
     }
 
+    /// Reads major units as a JSON number writes them: an exponent is allowed (`1e2`), and zeros at
+    /// the end say nothing.
+    ///
+    /// # Errors
+    /// As [`Money::parse`].
+    pub fn from_number(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        let too_large = || MoneyError::TooLarge { text: text.to_owned() };
+        let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let exponent: i32 = exponent.parse().map_err(|_| too_large())?;
+        let mut number = Decimal::from_str_exact(digits).map_err(|_| too_large())?.normalize();
+        if number.is_zero() {
+            return Ok(Self::new(0, currency));
+        }
+        // More places than a Decimal has are no amount, and are never computed.
+        if exponent.unsigned_abs() > Decimal::MAX_SCALE {
+            return Err(too_large());
+        }
+        let ten = Decimal::TEN;
+        for _ in 0..exponent {
+            number = number.checked_mul(ten).ok_or_else(too_large)?;
+        }
+        if exponent < 0 {
+            let scale = number.scale() + exponent.unsigned_abs();
+            number.set_scale(scale).map_err(|_| too_large())?;
+        }
+        Self::parse(&number.normalize().to_string(), currency)
+    }
+
     /// The amount in major units, with all of the currency's digits (`12.30`).
     pub fn to_decimal(self) -> Decimal {
         Decimal::new(self.minor, self.currency.exponent())

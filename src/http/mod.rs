@@ -1,47 +1,82 @@
-//! The HTTP server: what providers, partners and staff call. Thin: parse, call the engine, render.
+//! The HTTP server: what partners' portals, staff tools and providers call. Thin: parse, call the
+//! engine or a reader of the store, render.
 //!
 //! It speaks plain HTTP; TLS is a proxy's in front of it. Whatever goes wrong is answered by
-//! problem details (RFC 9457) with a stable `code`.
+//! problem details (RFC 9457) with a stable `code`. A route is one line below, with who may use it.
 
+mod alerts;
+mod amount;
+mod around;
 mod body;
+mod brought;
+mod docs;
+mod door;
+mod page;
 mod problem;
 mod serve;
 mod webhooks;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::access::Gatekeeper;
+use crate::domain::{Access, Permission};
 use crate::engine::Engine;
+use crate::jobs::Runner;
+use door::Door;
 use problem::Problem;
 
 pub use serve::serve;
 
-/// How much of a request is listened to.
+/// How much of a request is listened to, and how long an answer may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The longest body that is taken, in bytes.
     pub body_bytes: usize,
     /// How long a body may take to arrive.
     pub body_time: Duration,
+    /// How long an answer may take.
+    pub answer_time: Duration,
 }
 
 /// What the handlers share.
 #[derive(Clone)]
-struct Desk {
-    engine: Engine,
-    limits: Limits,
+pub struct Desk {
+    pub engine: Engine,
+    pub runner: Runner,
+    pub gatekeeper: Gatekeeper,
+    pub limits: Limits,
+    /// The origins whose pages may call from browsers; none by default.
+    pub cors_origins: Arc<[String]>,
 }
 
-fn routes(engine: Engine, limits: Limits) -> Router {
-    Router::new()
+/// Every route of the API, with who may use it.
+fn api(desk: &Desk) -> OpenApiRouter<Desk> {
+    use Permission as P;
+    Door::new(desk.clone(), OpenApiRouter::with_openapi(docs::document()))
+        .route(Access::read(P::ReconcileRead), routes!(alerts::list))
+        .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
+        .into_router()
+}
+
+fn routes(desk: Desk) -> Router {
+    let (api, document) = api(&desk).split_for_parts();
+    let (clock, time) = (desk.engine.clock.clone(), desk.limits.answer_time);
+    let origins = Arc::clone(&desk.cors_origins);
+    let routes = api
+        .merge(docs::pages(document))
         .route("/livez", get(alive))
         .route("/webhooks/{provider}/{org}", post(webhooks::receive))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .with_state(Desk { engine, limits })
+        .with_state(desk);
+    around::layers(routes, clock, time, &origins)
 }
 
 /// The process is up and answers; whether its database does is for `doctor` to say.

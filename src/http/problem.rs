@@ -1,32 +1,199 @@
-//! What went wrong, as callers read it: problem details (RFC 9457).
+//! What went wrong, as callers read it: problem details (RFC 9457), and the one map from what the
+//! engine refuses to a status.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use tracing::error;
+use utoipa::ToSchema;
+
+use crate::engine::EngineError;
+use crate::store::StoreError;
+
+/// Seconds after which somebody may try again who was told to.
+const RETRY_AFTER_S: u32 = 2;
 
 /// An answer that is no success. `code` is stable, for programs; `detail` is for people.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Problem {
-    status: StatusCode,
-    code: &'static str,
+    pub status: StatusCode,
+    pub code: &'static str,
     detail: String,
+    errors: Vec<Fault>,
+    retry_after_s: Option<u32>,
+}
+
+/// One of several things that are wrong.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Fault {
+    /// Stable, for programs.
+    pub code: String,
+    /// The field, or the gate, with its numbers.
+    pub detail: String,
+}
+
+/// The body of every answer that is no success (RFC 9457, `application/problem+json`).
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub title: &'static str,
+    pub status: u16,
+    /// Stable, for programs.
+    pub code: &'static str,
+    /// For people: what happened, to which id, and what to do.
+    pub detail: String,
+    /// The id of this request in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Everything that is wrong, where it is more than one thing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Fault>,
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into() }
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after_s: None }
+    }
+
+    /// 400: the request cannot be read.
+    pub fn unreadable(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// 403: the caller may not.
+    pub fn forbidden(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// 404: there is none, or it is somebody else's; the words are the same.
+    pub fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, detail)
+    }
+
+    /// 409: the state of things forbids it.
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 422: well-formed, and it means nothing.
+    pub fn meaningless(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
+    /// The same with everything that is wrong.
+    pub fn with_errors(mut self, errors: Vec<Fault>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// The same for somebody who may try again after so many seconds.
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// What it says to people.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The answer, with the id of the request that it answers.
+    pub fn answer(&self, request_id: Option<&str>) -> Response {
+        let body = ProblemBody {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or_default(),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail.clone(),
+            request_id: request_id.map(str::to_owned),
+            errors: self.errors.clone(),
+        };
+        let body = serde_json::to_string(&body).expect("texts and numbers are always JSON");
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut answer = (self.status, kind, body).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        answer
     }
 }
 
 impl IntoResponse for Problem {
+    /// The answer carries the problem along, so that the request's id can be written into it.
     fn into_response(self) -> Response {
-        let Self { status, code, detail } = self;
-        let title = status.canonical_reason().unwrap_or_default();
-        let body = json!({
-            "type": "about:blank", "title": title, "status": status.as_u16(), "code": code,
-            "detail": detail,
-        });
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        (status, kind, body.to_string()).into_response()
+        let mut answer = self.answer(None);
+        answer.extensions_mut().insert(self);
+        answer
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(cause: EngineError) -> Self {
+        use EngineError as E;
+        let (code, words) = (cause.code(), cause.to_string());
+        match &cause {
+            E::Store(error) => Self::of_store(error),
+            E::NoWallet { .. }
+            | E::NoAlert { .. }
+            | E::NoBreak { .. }
+            | E::NoPayout { .. }
+            | E::NoMethod { .. } => Self::not_found(code, words),
+            E::Refused { failing } => {
+                let fault = |check: &crate::domain::GateCheck| Fault {
+                    code: check.gate.to_string(),
+                    detail: format!("wants {}, found {}", check.wants, check.found),
+                };
+                Self::conflict(code, words).with_errors(failing.iter().map(fault).collect())
+            }
+            E::NotVetted { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, code, words).retry_after(RETRY_AFTER_S)
+            }
+            E::Wallet(_)
+            | E::Money(_)
+            | E::LeaseLost { .. }
+            | E::WrongStatus { .. }
+            | E::AlreadyRetried { .. }
+            | E::NotInReview { .. }
+            | E::BeingAsked { .. }
+            | E::MayStillLeave { .. } => Self::conflict(code, words),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(cause: StoreError) -> Self {
+        Self::of_store(&cause)
+    }
+}
+
+impl Problem {
+    /// The database did not do it. What it said is for the log, not for callers.
+    fn of_store(cause: &StoreError) -> Self {
+        error!(event = "http.store.failed", cause = %Chain(cause));
+        if cause.is_transient() || cause.is_out_of_reach() {
+            let detail = "the database is busy or out of reach: try again, with the same ids";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_busy", detail)
+                .retry_after(RETRY_AFTER_S);
+        }
+        let detail = "it failed on our side, and nothing was changed: the log says why";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "store_failed", detail)
+    }
+}
+
+/// An error with its causes, for the log.
+pub(super) struct Chain<'a>(pub &'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(next) = cause {
+            write!(f, ": {next}")?;
+            cause = next.source();
+        }
+        Ok(())
     }
 }

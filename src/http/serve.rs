@@ -13,8 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::{Limits, routes};
-use crate::engine::Engine;
+use super::{Desk, routes};
 
 /// Connections open at once; more of them wait to be accepted.
 const MOST_CONNECTIONS: usize = 256;
@@ -28,10 +27,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves the engine's HTTP door until `stop`, then finishes what is in hand.
-pub async fn serve(listener: TcpListener, engine: Engine, limits: Limits, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, desk: Desk, stop: CancellationToken) {
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
     info!(event = "http.listening", address);
-    let routes = routes(engine, limits);
+    let routes = routes(desk);
     let connections = TaskTracker::new();
     let seats = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {

@@ -5,7 +5,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use tracing::error;
 
-use super::problem::Problem;
+use super::problem::{Chain, Problem};
 use super::{Desk, body};
 use crate::domain::{MethodKind, OrgId};
 use crate::engine::{EngineError, Received, WebhookDoor};
@@ -86,21 +86,5 @@ fn no_such_org() -> Problem {
 
 fn failed(cause: EngineError) -> Problem {
     error!(event = "webhook.failed", code = cause.code(), cause = %Chain(&cause));
-    let detail = "it could not be kept: deliver it again";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, cause.code(), detail)
-}
-
-/// An error with its causes, for the log.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(next) = cause {
-            write!(f, ": {next}")?;
-            cause = next.source();
-        }
-        Ok(())
-    }
+    Problem::from(cause)
 }

@@ -65,6 +65,8 @@ pub struct OutgoingItem {
     pub settled: bool,
     /// What the rail told about it in its letters so far, in order of arrival.
     pub heard: Vec<Notice>,
+    /// Whether it only proves an account: a few cents, and some rails have a word for that.
+    pub proves_account: bool,
 }
 
 impl Outgoing {
@@ -91,8 +93,18 @@ impl OutgoingItem {
         amount: Money,
     ) -> Self {
         let (provider_id, heard) = (None, Vec::new());
-        let (open, settled) = (true, false);
-        Self { reference, payout_id, destination, amount, provider_id, open, settled, heard }
+        let (open, settled, proves_account) = (true, false, false);
+        Self {
+            reference,
+            payout_id,
+            destination,
+            amount,
+            provider_id,
+            open,
+            settled,
+            heard,
+            proves_account,
+        }
     }
 }
 

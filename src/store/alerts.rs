@@ -22,7 +22,8 @@ const ALERT_CLOSE: &str = "
     WHERE org_id = $1 AND alert_id = $2 AND closed_at IS NULL";
 const ALERTS: &str = "
     SELECT alert_id, kind, subject, message, times, opened_at, last_at, closed_at, closed_by, note
-    FROM alerts WHERE org_id = $1 AND (closed_at IS NULL OR $2 = 1) ORDER BY alert_id LIMIT $3";
+    FROM alerts WHERE org_id = $1 AND (closed_at IS NULL OR $2 = 1) AND alert_id > $3
+    ORDER BY alert_id LIMIT $4";
 
 /// An alert as it stands.
 #[derive(Debug, Clone, FromRow)]
@@ -52,7 +53,7 @@ pub struct NewAlert {
 }
 
 impl Store {
-    /// The alerts of an org, oldest first: the open ones, or all.
+    /// A page of an org's alerts after `after`, oldest first: the open ones, or all.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -60,9 +61,10 @@ impl Store {
         &self,
         org: &OrgId,
         closed_too: bool,
+        after: &str,
         limit: i64,
     ) -> Result<Vec<AlertRow>, StoreError> {
-        sql(ALERTS).bind(org).bind(closed_too).bind(limit).read_all(&self.pools).await
+        sql(ALERTS).bind(org).bind(closed_too).bind(after).bind(limit).read_all(&self.pools).await
     }
 }
 

@@ -55,6 +55,7 @@ const QUEUE: &str = "
     GROUP BY org_id, method_kind, currency";
 
 // The method is the pinned one, as it stands now; amounts and periods were settled at request.
+// What proves a method is the house's money, and the affiliate is the one who is to be proven.
 macro_rules! queued {
     ($($tail:literal),+) => { concat!("
     SELECT q.payout_id, q.amount_minor, q.origin, q.method_kind AS pinned_kind,
@@ -66,9 +67,10 @@ macro_rules! queued {
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q
     JOIN wallets w ON w.org_id = q.org_id AND w.affiliate_id = q.affiliate_id AND w.currency = q.currency
-    JOIN affiliates a ON a.org_id = q.org_id AND a.affiliate_id = q.affiliate_id
-    JOIN programs p ON p.org_id = q.org_id AND p.program_id = q.program_id
     LEFT JOIN payout_methods m ON m.org_id = q.org_id AND m.method_id = q.method_id
+    JOIN affiliates a ON a.org_id = q.org_id AND a.affiliate_id =
+        CASE WHEN q.origin = 'verification' THEN m.affiliate_id ELSE q.affiliate_id END
+    JOIN programs p ON p.org_id = q.org_id AND p.program_id = a.program_id
     WHERE q.org_id = $1 ", $($tail),+) };
 }
 const QUEUED_PAGE: &str = queued!(

@@ -91,6 +91,15 @@ impl StoreError {
         }
     }
 
+    /// Whether the database cannot be reached, or has no connection free, now.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Database(error) => dialect::is_out_of_reach(error),
+            _ => false,
+        }
+    }
+
     /// Whether a unique key was already taken.
     pub fn is_duplicate(&self) -> bool {
         matches!(self, Self::Database(error) if dialect::is_duplicate(error))

@@ -304,7 +304,7 @@ on_both! {
         let first = hold(h, MethodKind::Paypal, &empty).await;
         let second = hold(h, MethodKind::Paypal, &empty).await;
         assert_eq!(((first.found, first.open), (second.found, second.open)), ((2, 2), (0, 2)));
-        let alerts = h.store.alerts(&h.org, false, 10).await.expect("alerts");
+        let alerts = h.store.alerts(&h.org, false, "", 10).await.expect("alerts");
         assert_eq!((alerts.len(), alerts[0].kind.as_str(), alerts[0].times), (1, "break", 1));
 
         let found = breaks(h).await;
@@ -313,7 +313,7 @@ on_both! {
             closed.expect("it is open");
             let again = h.engine.close_break(&h.work(), &h.org, &row.break_id, "x").await;
             assert!(matches!(again, Err(EngineError::NoBreak { .. })), "{again:?}");
-            assert_eq!(h.store.alerts(&h.org, false, 10).await.expect("alerts").len(), left);
+            assert_eq!(h.store.alerts(&h.org, false, "", 10).await.expect("alerts").len(), left);
         }
         let third = hold(h, MethodKind::Paypal, &empty).await;
         assert_eq!((third.found, third.open), (0, 0));
@@ -330,7 +330,7 @@ on_both! {
         let compared = hold(h, MethodKind::Paypal, &statement(vec![out(&references[0])])).await;
         assert_eq!((compared.passed, compared.open), (1, 0));
         assert_eq!(breaks(h).await.len(), 0);
-        assert_eq!(h.store.alerts(&h.org, false, 10).await.expect("alerts").len(), 0);
+        assert_eq!(h.store.alerts(&h.org, false, "", 10).await.expect("alerts").len(), 0);
     }
 
     async fn a_statement_is_of_all_orgs_unless_one_is_named(h: &Harness) {
@@ -363,7 +363,7 @@ on_both! {
         lines.push(out(&references[1]));
         let compared = hold(h, MethodKind::Paypal, &statement(lines)).await;
         assert_eq!((compared.lines, compared.ours, compared.found), (2_502, 2, 2_500));
-        let alerts = h.store.alerts(&h.org, false, 10).await.expect("alerts");
+        let alerts = h.store.alerts(&h.org, false, "", 10).await.expect("alerts");
         assert_eq!(alerts.len(), 1);
     }
 }

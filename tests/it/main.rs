@@ -12,6 +12,7 @@ mod loopback;
 mod spoil;
 
 mod accrual;
+mod api;
 mod audit;
 mod breaks;
 mod crash;

@@ -60,7 +60,7 @@ async fn reference(h: &Harness) -> String {
 
 /// The open alerts: kind and how often.
 async fn alerts(h: &Harness) -> Vec<(String, i64)> {
-    let rows = h.store.alerts(&h.org, false, 100).await.expect("alerts");
+    let rows = h.store.alerts(&h.org, false, "", 100).await.expect("alerts");
     rows.into_iter().map(|row| (row.kind, row.times)).collect()
 }
 

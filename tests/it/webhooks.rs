@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Harness, Wallet, program};
+use crate::harness::{Harness, LIMITS, Wallet, program};
 
 /// The PayPal rail, with webhooks that are proven by a secret of the org in a header.
 struct Signed(Arc<dyn Provider>);
@@ -74,7 +74,7 @@ struct Door {
 
 impl Door {
     async fn open(h: &Harness) -> Self {
-        Self::with(h, Limits { body_bytes: 1 << 20, body_time: Duration::from_secs(10) }).await
+        Self::with(h, LIMITS).await
     }
 
     async fn with(h: &Harness, limits: Limits) -> Self {
@@ -83,7 +83,7 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound port");
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, engine.clone(), limits, stop.clone()));
+        tokio::spawn(serve(listener, h.desk(engine.clone(), limits), stop.clone()));
         let http = Client::builder().no_proxy().timeout(Duration::from_secs(30));
         Self { address, http: http.build().expect("a client"), engine, stop }
     }
@@ -375,7 +375,8 @@ on_both! {
     }
 
     async fn a_body_that_takes_too_long_is_not_waited_for(h: &Harness) {
-        let limits = Limits { body_bytes: 1_024, body_time: Duration::from_millis(300) };
+        let limits =
+            Limits { body_bytes: 1_024, body_time: Duration::from_millis(300), ..LIMITS };
         let door = Door::with(h, limits).await;
         h.enrol(program("creator"), &["ana"]).await;
         let slow = "POST /webhooks/paypal/acme HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\

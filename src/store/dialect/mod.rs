@@ -224,6 +224,18 @@ pub(super) fn is_transient(error: &sqlx::Error) -> bool {
     matches!(code.as_ref(), "40001" | "40P01" | "5" | "6" | "261" | "517")
 }
 
+/// Whether nobody could be asked: no connection, or none came free in time.
+pub(super) fn is_out_of_reach(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        // PostgreSQL: connection lost, too many connections, shutting down.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08") || code == "53300" || code.starts_with("57P")
+        }),
+        _ => false,
+    }
+}
+
 /// Whether the statement would have made a second row of a unique key.
 pub(super) fn is_duplicate(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.is_unique_violation())

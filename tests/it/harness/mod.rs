@@ -4,6 +4,7 @@
 //! nothing is left in `sending`, and our completed payouts are the sandbox's books, one to one.
 //! A story that leaves something undone says so first.
 
+mod api;
 mod database;
 mod ledger;
 mod paper;
@@ -23,6 +24,7 @@ use payoutd::store::{RunRow, Store};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+pub use api::{Answer, Api, LIMITS, answer, auth, sign, token};
 pub use database::{Database, Kind};
 pub use paper::{Paper, said};
 pub use world::{Wallet, affiliate, commission, program, usd};

@@ -1,0 +1,86 @@
+//! Who calls: tokens (JWT) and API keys are proven here, and become a [`Caller`].
+//!
+//! What a caller may do is the domain's; how a refusal looks on the wire is http's. The algorithm
+//! of a token is the configured key's, never the token's own choice.
+
+mod refusal;
+mod settings;
+mod token;
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::clock::Clock;
+use crate::domain::{Caller, OrgId};
+use crate::store::Store;
+
+pub use refusal::{Refusal, RefusalKind};
+pub use settings::AuthSettings;
+
+use token::Tokens;
+
+/// What a request brings to prove who calls: its headers, as far as they are text.
+#[derive(Clone, Copy, Default)]
+pub struct Proof<'a> {
+    /// `Authorization`: `Bearer` and a token.
+    pub authorization: Option<&'a str>,
+    /// `x-api-key`.
+    pub api_key: Option<&'a str>,
+    /// `orgid`: the org that the call is about. It has to be the caller's own.
+    pub orgid: Option<&'a str>,
+}
+
+/// Why callers cannot be proven at all: a setting that is of no use.
+#[derive(Debug, Error)]
+pub enum AccessError {
+    /// The secret is too short to be one.
+    #[error("auth.jwt_secret has {length} bytes: HS256 needs at least {least}")]
+    ShortSecret { length: usize, least: usize },
+}
+
+/// Proves callers. Cloning shares keys and caches.
+#[derive(Clone)]
+pub struct Gatekeeper {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    tokens: Tokens,
+}
+
+impl Gatekeeper {
+    /// Who is let in by `settings`, and by the keys in `store`.
+    ///
+    /// # Errors
+    /// [`AccessError`] if a setting is of no use.
+    pub fn new(_store: Store, clock: Clock, settings: &AuthSettings) -> Result<Self, AccessError> {
+        let tokens = Tokens::new(settings, clock)?;
+        Ok(Self { inner: Arc::new(Inner { tokens }) })
+    }
+
+    /// Who calls, if that is proven, and calls about their own org.
+    ///
+    /// # Errors
+    /// [`Refusal`]: what is wrong with the proof, or with the org.
+    pub async fn prove(&self, proof: Proof<'_>) -> Result<Caller, Refusal> {
+        let caller = match (proof.authorization, proof.api_key) {
+            (None, None) => return Err(Refusal::NO_PROOF),
+            (Some(_), Some(_)) => return Err(Refusal::TWO_PROOFS),
+            (Some(authorization), None) => self.inner.tokens.prove(authorization).await?,
+            (None, Some(_)) => return Err(Refusal::INVALID_KEY),
+        };
+        match proof.orgid {
+            None => Err(Refusal::MISSING_ORGID),
+            Some(org) if is_org(org, &caller.org) => Ok(caller),
+            Some(_) => Err(Refusal::WRONG_ORG),
+        }
+    }
+}
+
+fn is_org(named: &str, org: &OrgId) -> bool {
+    named == org.as_str()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! What callers bring: bodies, queries and path ids. What cannot be read is a problem that says
+//! where and why.
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+use super::{Desk, body};
+
+/// A JSON body.
+pub(super) struct Body<T>(pub T);
+
+/// A JSON body, with its bytes as they came: what an idempotency key is bound to.
+pub(super) struct ExactBody<T> {
+    pub brought: T,
+    pub bytes: Vec<u8>,
+}
+
+/// What stands behind the `?`.
+pub(super) struct Asked<T>(pub T);
+
+/// The ids in the path.
+pub(super) struct Ids<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Desk> for ExactBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, desk: &Desk) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            let detail = "the body is to be application/json, and to say so in content-type";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(Problem::new(status, "not_json", detail));
+        }
+        let bytes = body::read(&head.headers, body, desk.limits).await?;
+        let brought = serde_json::from_slice(&bytes).map_err(|wrong| unreadable_body(&wrong))?;
+        Ok(Self { brought, bytes })
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Desk> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, desk: &Desk) -> Result<Self, Problem> {
+        ExactBody::from_request(request, desk).await.map(|exact| Self(exact.brought))
+    }
+}
+
+/// Where a body is wrong, without repeating what stands there: it may be an account number.
+fn unreadable_body(wrong: &serde_json::Error) -> Problem {
+    let place = format!("line {}, column {}", wrong.line(), wrong.column());
+    let what = match wrong.classify() {
+        serde_json::error::Category::Data => shape_only(&wrong.to_string()),
+        serde_json::error::Category::Eof => "it ends too early".to_owned(),
+        _ => "it is not JSON".to_owned(),
+    };
+    Problem::unreadable("body_unreadable", format!("the body cannot be used at {place}: {what}"))
+}
+
+/// The parser's words as far as they speak of names and shapes of ours.
+fn shape_only(words: &str) -> String {
+    let ours = ["missing field", "unknown field", "duplicate field"];
+    let words = words.rsplit_once(" at line ").map_or(words, |(words, _)| words);
+    if ours.iter().any(|start| words.starts_with(start)) {
+        return words.to_owned();
+    }
+    let expected = words.rsplit_once("expected ").map(|(_, expected)| expected);
+    match expected {
+        Some(expected) => format!("expected {expected}"),
+        None => "a value there is none of those that are taken".to_owned(),
+    }
+}
+
+impl<T: DeserializeOwned> FromRequestParts<Desk> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
+        let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, desk).await;
+        query.map(|Query(asked)| Self(asked)).map_err(|wrong| {
+            let words = wrong.body_text();
+            let words = words.rsplit_once(": ").map_or(words.as_str(), |(_, words)| words);
+            let detail = format!("the query cannot be used: {}", words.escape_debug());
+            Problem::unreadable("query_unreadable", detail)
+        })
+    }
+}
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Desk> for Ids<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
+        let path: Result<Path<T>, PathRejection> = Path::from_request_parts(parts, desk).await;
+        path.map(|Path(ids)| Self(ids)).map_err(|_| {
+            // An id that cannot be one belongs to nothing.
+            Problem::not_found("no_such_id", "the path holds an id that nothing has")
+        })
+    }
+}
