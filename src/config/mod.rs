@@ -38,6 +38,7 @@ pub struct Config {
     pub log: LogSettings,
     pub engine: EngineSettings,
     pub http: HttpSettings,
+    pub methods: MethodsSettings,
     pub auth: AuthSettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
@@ -114,6 +115,15 @@ impl HttpSettings {
         let origins = self.cors_origins.split(',').map(str::trim);
         origins.filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
     }
+}
+
+/// `[methods]`: how payout methods are proven, and when they may be paid.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MethodsSettings {
+    pub cooling_hours: i64,
+    pub starts_per_day: i64,
+    pub landing_url: String,
 }
 
 /// `[providers.*]`: one section for each rail.
@@ -217,6 +227,7 @@ impl Config {
             log: merged.get("log")?,
             engine: merged.get("engine")?,
             http: merged.get("http")?,
+            methods: merged.get("methods")?,
             auth: merged.get("auth")?,
             providers: merged.get("providers")?,
             settings,

@@ -45,6 +45,8 @@ const RULES: &[(&str, Rule)] = &[
     ("auth.jwt_secret", SecretOrNone(32)),
     ("auth.jwks_url", UrlOrNone),
     ("auth.leeway_s", Between(0, 600)),
+    ("methods.cooling_hours", Between(0, 720)),
+    ("methods.starts_per_day", Between(1, 100)),
     ("providers.paypal.base_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.authorize_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.batch_size", Between(1, 15_000)),

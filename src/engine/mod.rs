@@ -68,11 +68,36 @@ pub struct EngineSettings {
     pub heartbeat: TimeDelta,
     /// Provider calls under way at once, per job.
     pub calls_in_flight: usize,
+    /// What payout methods are held to.
+    pub methods: MethodRules,
+}
+
+/// How payout methods are proven, and when they may be paid.
+#[derive(Debug, Clone)]
+pub struct MethodRules {
+    /// How long a changed destination is left alone after it was verified.
+    pub cooling: TimeDelta,
+    /// How often the verification of one method may be started in 24 hours.
+    pub starts_per_day: i64,
+    /// Where a browser is sent on to after a consent; empty for nowhere.
+    pub landing_url: String,
+}
+
+impl Default for MethodRules {
+    fn default() -> Self {
+        let landing_url = String::new();
+        Self { cooling: TimeDelta::hours(48), starts_per_day: 3, landing_url }
+    }
 }
 
 impl Default for EngineSettings {
     fn default() -> Self {
-        Self { lease: TimeDelta::seconds(20), heartbeat: TimeDelta::seconds(5), calls_in_flight: 4 }
+        Self {
+            lease: TimeDelta::seconds(20),
+            heartbeat: TimeDelta::seconds(5),
+            calls_in_flight: 4,
+            methods: MethodRules::default(),
+        }
     }
 }
 
