@@ -41,7 +41,12 @@ impl Clock {
 
     /// A new id of now.
     pub fn mint<T: Minted>(&self) -> T {
-        let millis = u64::try_from(self.now().timestamp_millis()).unwrap_or(0);
+        Self::mint_at(self.now())
+    }
+
+    /// A new id of `at`, for who writes at an instant that was read before.
+    pub fn mint_at<T: Minted>(at: DateTime<Utc>) -> T {
+        let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
         T::from_parts(millis, random_bits())
     }
 

@@ -3,10 +3,13 @@
 //! What a caller may do is the domain's; how a refusal looks on the wire is http's. The algorithm
 //! of a token is the configured key's, never the token's own choice.
 
+mod key_set;
+mod public_keys;
 mod refusal;
 mod settings;
 mod token;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -37,6 +40,20 @@ pub enum AccessError {
     /// The secret is too short to be one.
     #[error("auth.jwt_secret has {length} bytes: HS256 needs at least {least}")]
     ShortSecret { length: usize, least: usize },
+    /// The file of public keys cannot be read.
+    #[error("cannot read auth.jwks_file {}", path.display())]
+    KeyFile { path: PathBuf, source: std::io::Error },
+    /// The file of public keys holds none.
+    #[error(
+        "auth.jwks_file {} is no JWK set with a key for RS256, ES256 or EdDSA", .0.display()
+    )]
+    NoKeys(PathBuf),
+    /// Keys from such an address could be anybody's.
+    #[error("auth.jwks_url is no https address (plain http is for loopback alone)")]
+    KeyAddress,
+    /// The host's TLS cannot be set up.
+    #[error("auth.jwks_url cannot be called: TLS cannot be set up")]
+    Client(#[source] reqwest::Error),
 }
 
 /// Proves callers. Cloning shares keys and caches.

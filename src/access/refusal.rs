@@ -39,6 +39,12 @@ impl Refusal {
         Self::unproven("token_expired", "the token has expired: get a new one");
     pub(super) const TOKEN_TOO_EARLY: Self =
         Self::unproven("token_too_early", "the token is not valid yet");
+    /// The issuer's keys were never reached: the token may well be good.
+    pub(super) const NO_KEYS: Self = Self {
+        kind: RefusalKind::Unclear,
+        code: "keys_unavailable",
+        text: "the keys that tokens are checked with cannot be reached now: try again",
+    };
     pub(super) const INVALID_KEY: Self =
         Self::unproven("invalid_key", "the API key is not one that is taken here");
     pub(super) const NO_ROLE: Self = Self::forbidden(

@@ -7,6 +7,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_he
 use serde::Deserialize;
 use serde_json::Number;
 
+use super::key_set::PublicKey;
+use super::public_keys::PublicKeys;
 use super::{AccessError, AuthSettings, Refusal};
 use crate::clock::Clock;
 use crate::domain::{Caller, OrgId, PartnerId, Permission, Role};
@@ -19,6 +21,7 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 /// Checks tokens.
 pub(super) struct Tokens {
     secret: Option<DecodingKey>,
+    public: Option<PublicKeys>,
     issuer: Option<String>,
     audience: Option<String>,
     leeway_s: i64,
@@ -56,6 +59,7 @@ impl Tokens {
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         Ok(Self {
             secret: secret.map(DecodingKey::from_secret),
+            public: PublicKeys::of(settings, &clock)?,
             issuer: given(&settings.issuer),
             audience: given(&settings.audience),
             leeway_s: settings.leeway_s.into(),
@@ -71,16 +75,21 @@ impl Tokens {
         if header.crit.is_some() {
             return Err(Refusal::INVALID_TOKEN);
         }
-        let (key, algorithm) = self.key_for(&header)?;
-        let claims = signed_claims(token, key, algorithm)?;
+        let claims = self.signed(token, &header).await?;
         self.check(&claims, self.clock.now())?;
         caller(claims)
     }
 
-    /// The configured key that the token may have been signed with, and that key's algorithm.
-    fn key_for(&self, header: &Header) -> Result<(&DecodingKey, Algorithm), Refusal> {
-        match (&self.secret, header.alg) {
-            (Some(secret), Algorithm::HS256) => Ok((secret, Algorithm::HS256)),
+    /// What the token says, if one of our keys signed it. The header only says which of them to
+    /// try; each is tried by its own algorithm alone.
+    async fn signed(&self, token: &str, header: &Header) -> Result<Claims, Refusal> {
+        match (&self.secret, &self.public, header.alg) {
+            (Some(secret), _, Algorithm::HS256) => signed_claims(token, secret, Algorithm::HS256),
+            (_, Some(public), Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA) => {
+                let keys = public.named(header.kid.as_deref(), header.alg).await?;
+                let tried = |known: &PublicKey| signed_claims(token, &known.key, known.algorithm);
+                keys.iter().find_map(|known| tried(known).ok()).ok_or(Refusal::INVALID_TOKEN)
+            }
             _ => Err(Refusal::INVALID_TOKEN),
         }
     }

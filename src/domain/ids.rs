@@ -103,6 +103,8 @@ id!(/** What a person has to look at. */ AlertId, "alert id", "al_");
 id!(/** One act of the audit log. */ AuditId, "audit id", "au_");
 id!(/** One try to prove a payout destination. */ VerificationId, "verification id", "ve_");
 id!(/** One request to the API. */ RequestId, "request id", "rq_");
+id!(/** Where an org wants to be told what happens. */ EndpointId, "endpoint id", "we_");
+id!(/** Something that happened and is told; every delivery of it carries this id. */ EventId, "event id", "ev_");
 id!(/** What one letter says of one transfer. */ NoticeId, "notice id", "no_");
 id!(/** One transaction's worth of a job's work. */ BatchId, "batch id", "ba_");
 

@@ -7,6 +7,7 @@ pub mod banking;
 mod breaks;
 mod caller;
 mod commission;
+mod event;
 mod gate;
 mod ids;
 mod method;
@@ -23,11 +24,12 @@ mod words;
 pub use breaks::BreakKind;
 pub use caller::{Access, Caller, Permission, Role};
 pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
+pub use event::{DeliveryStatus, EventKind, Wants, WantsError};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
-    Actor, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, IdError, MethodId,
-    Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference, RequestId, RunId,
-    SubmissionId, TransferId, VerificationId,
+    Actor, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, EndpointId, EventId,
+    IdError, MethodId, Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference,
+    RequestId, RunId, SubmissionId, TransferId, VerificationId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};

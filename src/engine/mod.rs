@@ -27,6 +27,7 @@ mod statement;
 mod submission;
 mod submit;
 mod tally;
+mod telling;
 mod webhook;
 
 use std::collections::HashMap;

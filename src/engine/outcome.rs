@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{EngineError, ledger};
+use super::{EngineError, ledger, telling};
 use crate::domain::{
-    Actor, Bucket, EntryKind, Movement, OrgId, PayoutId, PayoutStatus, TransferState, WalletKey,
+    Actor, Bucket, EntryKind, EventKind, Movement, OrgId, PayoutId, PayoutStatus, TransferState,
+    WalletKey,
 };
 use crate::store::{
     Allocation, Blame, MovedPayout, MovedTransfer, PayoutMove, StoreError, TransferNews, Tx,
@@ -18,6 +19,22 @@ pub(super) struct Stamp<'a> {
     pub org: &'a OrgId,
     pub actor: &'a Actor,
     pub now: DateTime<Utc>,
+}
+
+/// Moves payouts to the status `to` and tells it. Payouts that stand where they cannot become `to`
+/// are left alone. Every change of a payout's status comes by here: whoever is to be told of one,
+/// is told of all.
+pub(super) async fn move_payouts(
+    tx: &mut Tx,
+    stamp: Stamp<'_>,
+    to: PayoutStatus,
+    moves: &[PayoutMove],
+) -> Result<Vec<MovedPayout>, EngineError> {
+    let Stamp { org, actor, now } = stamp;
+    let moved = tx.payouts_move(org, to, moves, actor, now).await?;
+    let ids: Vec<&PayoutId> = moved.iter().map(|payout| &payout.payout_id).collect();
+    telling::tell_payouts(tx, org, EventKind::of_payout(to), &ids, now).await?;
+    Ok(moved)
 }
 
 /// Moves payouts to the end `to`, and their money with them. Payouts that stand where they
@@ -44,7 +61,7 @@ pub(super) async fn end_payouts(
         _ => unreachable!("{to} is not an end of a payout"),
     };
     let Stamp { org, actor, now } = stamp;
-    let moved = tx.payouts_move(org, to, moves, actor, now).await?;
+    let moved = move_payouts(tx, stamp, to, moves).await?;
     let movement = |payout: &MovedPayout| Movement {
         wallet: WalletKey { affiliate_id: payout.affiliate_id.clone(), currency: payout.currency },
         kind,

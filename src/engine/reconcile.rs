@@ -12,7 +12,7 @@ use super::asking::{Answer, Claimed};
 use super::outcome::{Stamp, end_transfers};
 use super::sorted::{Sorted, is_open};
 use super::submission::named;
-use super::{Engine, EngineError, Tally, Work};
+use super::{Engine, EngineError, Tally, Work, telling};
 use crate::domain::{Money, OrgId, Scope, SubmissionState, TransferState};
 use crate::providers::{Found, ItemReport, Problem, Sent};
 use crate::store::{CheckRecord, SubmissionRow, Tx};
@@ -369,6 +369,10 @@ impl Engine {
             named(&row.org_id, row),
             row.reference
         );
+        // It is told once, however often the provider still says nothing.
+        if row.state != SubmissionState::Review {
+            telling::tell_review(tx, &row.org_id, &row.submission_id, now).await?;
+        }
         self.alert(tx, &row.org_id, ("review", row.submission_id.as_str()), &words, now).await
     }
 

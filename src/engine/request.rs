@@ -3,11 +3,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Engine, EngineError, Tally, Work, ledger};
+use super::{Engine, EngineError, Tally, Work, ledger, telling};
 use crate::clock::Clock;
 use crate::domain::{
-    Bucket, Candidate, CandidateMethod, EntryKind, GateCheck, Intent, Money, Movement, OrgId,
-    PayoutId, PayoutOrigin, RunId, Scope, WalletKey, check_gates,
+    Bucket, Candidate, CandidateMethod, EntryKind, EventKind, GateCheck, Intent, Money, Movement,
+    OrgId, PayoutId, PayoutOrigin, RunId, Scope, WalletKey, check_gates,
 };
 use crate::store::{Allocation, NewDecision, NewPayout, Tx};
 
@@ -222,5 +222,7 @@ async fn write_payouts(
     tx.lines_insert(org, payouts).await?;
     let ids: Vec<_> = payouts.iter().map(|payout| payout.payout_id.clone()).collect();
     tx.commissions_allocate(org, &ids, Allocation::Take).await?;
+    let ids: Vec<_> = ids.iter().collect();
+    telling::tell_payouts(tx, org, EventKind::PayoutRequested, &ids, now).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tracing::warn;
 
-use super::outcome::{Stamp, end_payouts};
+use super::outcome::{Stamp, end_payouts, move_payouts};
 use super::sending::{Lane, Rails, count, send_patiently, send_record};
 use super::submission::{Member, Refusal, body_hash, named, outgoing};
 use super::{Engine, EngineError, Reach, Tally, Work};
@@ -257,7 +257,7 @@ impl Engine {
                 });
                 let moves: Vec<_> = moves.collect();
                 let to = PayoutStatus::Processing;
-                tx.payouts_move(stamp.org, to, &moves, stamp.actor, stamp.now).await?;
+                move_payouts(&mut tx, stamp, to, &moves).await?;
                 let row = tx.submission(stamp.org, &submission.submission_id).await?;
                 let planned = self.take_in_hand(&mut tx, row, provider, stamp.now).await?;
                 tx.commit().await?;

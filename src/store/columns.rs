@@ -8,10 +8,10 @@ use sqlx::{Database, Decode, Type};
 
 use crate::domain::{
     AffiliateId, AffiliateStatus, AlertId, AuditId, BreakId, BreakKind, Bucket, CommissionId,
-    CommissionStatus, Currency, EntryKind, Gate, MethodId, MethodKind, MethodStatus, NoticeId,
-    NoticeWord, OrgId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId, ProgramStatus, Reference,
-    RunId, SubmissionId, SubmissionState, TransferId, TransferState, VerificationId,
-    VerificationKind, VerificationStatus, WalletStatus,
+    CommissionStatus, Currency, DeliveryStatus, EndpointId, EntryKind, EventId, EventKind, Gate,
+    MethodId, MethodKind, MethodStatus, NoticeId, NoticeWord, OrgId, PayoutId, PayoutOrigin,
+    PayoutStatus, ProgramId, ProgramStatus, Reference, RunId, SubmissionId, SubmissionState,
+    TransferId, TransferState, VerificationId, VerificationKind, VerificationStatus, WalletStatus,
 };
 
 use super::dialect::Value;
@@ -40,7 +40,7 @@ text_columns! {
     OrgId by as_str, ProgramId by as_str, AffiliateId by as_str, CommissionId by as_str,
     PayoutId by as_str, TransferId by as_str, SubmissionId by as_str, MethodId by as_str,
     RunId by as_str, AlertId by as_str, AuditId by as_str, BreakId by as_str, NoticeId by as_str,
-    VerificationId by as_str, Reference by as_str, Currency by code,
+    Currency by code, EndpointId by as_str, EventId by as_str, Reference by as_str, VerificationId by as_str,
 }
 
 macro_rules! word_columns {
@@ -56,7 +56,5 @@ trait Word {
 }
 
 word_columns! {
-    AffiliateStatus, BreakKind, Bucket, CommissionStatus, EntryKind, Gate, MethodKind, MethodStatus,
-    NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus, SubmissionState, TransferState,
-    VerificationKind, VerificationStatus, WalletStatus,
+    AffiliateStatus, BreakKind, Bucket, CommissionStatus, DeliveryStatus, EntryKind, EventKind, Gate, MethodKind, MethodStatus, NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus, SubmissionState, TransferState, VerificationKind, VerificationStatus, WalletStatus,
 }

@@ -1,9 +1,13 @@
+//! Tokens, signed by a secret and by keys.
+
+mod keys;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use super::token::Tokens;
-use super::{AccessError, AuthSettings, Refusal};
+use crate::access::token::Tokens;
+use crate::access::{AccessError, AuthSettings, Refusal};
 use crate::clock::Clock;
 use crate::domain::{Caller, Permission, Role};
 

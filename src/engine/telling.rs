@@ -1,0 +1,68 @@
+//! Telling: what others hear of payouts. It is written beside the change, in its transaction, and
+//! delivered by the room `notify`; the engine never waits for anybody who listens.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::EngineError;
+use crate::domain::{EventKind, Money, OrgId, PayoutId, PayoutOrigin, SubmissionId};
+use crate::store::{NewEvent, ToldPayout, Tx};
+
+/// Tells the same of several payouts. The payouts are read for it only if somebody listens.
+pub(super) async fn tell_payouts(
+    tx: &mut Tx,
+    org: &OrgId,
+    kind: EventKind,
+    payouts: &[&PayoutId],
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    if payouts.is_empty() || !tx.event_wanted(org, kind).await? {
+        return Ok(());
+    }
+    let mut told = tx.payouts_told(org, payouts).await?;
+    // Who is told the amounts of deposits that prove an account passes for its holder.
+    told.retain(|payout| payout.origin != PayoutOrigin::Verification);
+    let event = |payout: &ToldPayout| NewEvent {
+        kind,
+        subject: payout.payout_id.to_string(),
+        data: payout_data(payout),
+    };
+    let events: Vec<_> = told.iter().map(event).collect();
+    Ok(tx.event_insert(org, &events, now).await?)
+}
+
+/// Tells that a person has to find out about every payout of a submission that is still open.
+pub(super) async fn tell_review(
+    tx: &mut Tx,
+    org: &OrgId,
+    submission: &SubmissionId,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let kind = EventKind::PayoutReview;
+    if !tx.event_wanted(org, kind).await? {
+        return Ok(());
+    }
+    let payouts = tx.payouts_under_way(org, submission).await?;
+    tell_payouts(tx, org, kind, &payouts.iter().collect::<Vec<_>>(), now).await
+}
+
+fn payout_data(payout: &ToldPayout) -> Value {
+    let failure = payout
+        .failure_code
+        .as_ref()
+        .map(|code| json!({ "code": code, "message": payout.failure_message }));
+    json!({
+        "payoutId": payout.payout_id,
+        "affiliateId": payout.affiliate_id,
+        "program": payout.program_id,
+        "amount": Money::new(payout.amount_minor, payout.currency).to_decimal(),
+        "currency": payout.currency,
+        "status": payout.status,
+        "method": payout.method_kind,
+        "origin": payout.origin,
+        "period": payout.period,
+        "retryOf": payout.retry_of,
+        "requestedAt": payout.requested_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "failure": failure,
+    })
+}
