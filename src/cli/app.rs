@@ -43,6 +43,7 @@ impl App {
                 starts_per_day: config.methods.starts_per_day,
                 landing_url: config.methods.landing_url.clone(),
             },
+            four_eyes: config.approval.four_eyes,
         };
         let engine = Engine::new(store, Clock::System, rails(config)?, settings);
         let catalog = Catalog::load(config.jobs.dir())?;

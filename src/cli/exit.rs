@@ -54,8 +54,20 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(Exit::Usage);
     }
     if let Some(error) = cause.downcast_ref::<EngineError>() {
-        use EngineError::{NoAlert, NoBreak, NoPayout, NoWallet};
-        if matches!(error, NoAlert { .. } | NoBreak { .. } | NoPayout { .. } | NoWallet { .. }) {
+        use EngineError::{
+            BadAmount, NoAlert, NoBreak, NoCommission, NoPayout, NoProgram, NoWallet,
+        };
+        let unknown = matches!(
+            error,
+            NoAlert { .. }
+                | NoBreak { .. }
+                | NoCommission { .. }
+                | NoPayout { .. }
+                | NoProgram { .. }
+                | NoWallet { .. }
+                | BadAmount { .. }
+        );
+        if unknown {
             return Some(Exit::Usage);
         }
         return error.is_refusal().then_some(Exit::Refused);

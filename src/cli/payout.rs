@@ -10,7 +10,7 @@ use super::{App, Exit};
 use crate::config::Config;
 use crate::domain::{Money, OrgId, PayoutId, PayoutStatus};
 use crate::engine::Finding;
-use crate::store::{PayoutFilter, PayoutRow};
+use crate::store::{LineRow, PayoutFilter, PayoutRow};
 
 /// Rows read per page.
 const PAGE: i64 = 500;
@@ -201,6 +201,8 @@ fn value(payout: &PayoutRow) -> Value {
         "retried_as": payout.retried_as, "requested_by": payout.requested_by,
         "requested_at": payout.requested_at, "updated_at": payout.updated_at,
         "waiting_for": payout.waiting_for, "failure_code": payout.failure_code, "failure_message": payout.failure_message,
+        "requires_approval": payout.requires_approval == 1, "approved_by": payout.approved_by,
+        "approved_at": payout.approved_at,
     })
 }
 
@@ -211,7 +213,7 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
         payout.ok_or_else(|| UsageError(format!("there is no payout {id} in org {org}")))?;
     let mut lines = Vec::new();
     loop {
-        let after = lines.last().map_or(0, |line: &crate::store::LineRow| line.line_no);
+        let after = lines.last().map_or(0, |line: &LineRow| line.line_no);
         let page = store.lines(org, id, after, PAGE).await?;
         if page.is_empty() {
             break;
@@ -225,7 +227,10 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
         let mut value = value(&payout);
         value["lines"] = lines
             .iter()
-            .map(|line| json!({"commission_id": line.commission_id, "amount": amount(line.amount_minor)}))
+            .map(|line| {
+                json!({"commission_id": line.commission_id, "adjustment_id": line.adjustment_id,
+                       "amount": amount(line.amount_minor)})
+            })
             .collect();
         value["transfers"] = json!(attempts);
         value["history"] = json!(events);
@@ -263,9 +268,17 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
     let headings =
         ["reference", "transfer", "provider says", "provider id", "next check", "problem"];
     output.text(&format!("\n{}", table(&headings, &[], rows.collect())))?;
-    let rows =
-        lines.iter().map(|line| vec![line.commission_id.to_string(), amount(line.amount_minor)]);
+    let rows = lines.iter().map(|line| vec![item_of(line), amount(line.amount_minor)]);
     output.text(&format!("\n{}", table(&["pays commission", "amount"], &[1], rows.collect())))
+}
+
+/// What a line pays, or nets.
+fn item_of(line: &LineRow) -> String {
+    match (&line.commission_id, &line.adjustment_id) {
+        (Some(commission), _) => commission.to_string(),
+        (None, Some(adjustment)) => format!("adjustment {adjustment}"),
+        (None, None) => String::new(),
+    }
 }
 
 /// What a payout that was not sent yet is waiting for.
@@ -274,6 +287,12 @@ fn waits_for(app: &App, payout: &PayoutRow) -> Option<String> {
     let kind = payout.method_kind;
     let configured = app.engine.rails().any(|rail| rail.kind() == kind);
     match &payout.waiting_for {
+        _ if payout.status == PayoutStatus::Pending && payout.requires_approval == 1 => {
+            Some(format!(
+                "it waits for somebody's approval: payoutd payout approve {}",
+                payout.payout_id
+            ))
+        }
         _ if waits && !configured => Some(format!(
             "it waits for its rail: {kind} is not configured, see [providers.{}]",
             kind.section()

@@ -37,6 +37,7 @@ pub struct Config {
     pub jobs: JobsSettings,
     pub log: LogSettings,
     pub engine: EngineSettings,
+    pub approval: ApprovalSettings,
     pub http: HttpSettings,
     pub methods: MethodsSettings,
     pub auth: AuthSettings,
@@ -91,6 +92,13 @@ pub struct EngineSettings {
     pub lease_ms: u64,
     pub heartbeat_ms: u64,
     pub calls_in_flight: usize,
+}
+
+/// `[approval]`: who may let a large payout go.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalSettings {
+    pub four_eyes: bool,
 }
 
 /// `[http]`: the server that partners, staff and providers call.
@@ -226,6 +234,7 @@ impl Config {
             jobs: merged.get("jobs")?,
             log: merged.get("log")?,
             engine: merged.get("engine")?,
+            approval: merged.get("approval")?,
             http: merged.get("http")?,
             methods: merged.get("methods")?,
             auth: merged.get("auth")?,

@@ -57,6 +57,8 @@ pub struct Candidate {
     pub auto_payout: bool,
     /// Smallest payout of the program in this currency; `None` if the currency is not enabled.
     pub min_payout_minor: Option<i64>,
+    /// A payout of more than this waits for an approval; `None`: none does.
+    pub approval_minor: Option<i64>,
     pub method: Option<CandidateMethod>,
     /// Whether an automatic payout of this wallet exists for the period asked.
     pub paid_in_period: bool,
@@ -209,6 +211,7 @@ mod tests {
             program_status: ProgramStatus::Active,
             auto_payout: true,
             min_payout_minor: Some(5_000),
+            approval_minor: None,
             method: Some(CandidateMethod {
                 method_id: "pm_1".parse().expect("an id"),
                 status: MethodStatus::Verified,

@@ -93,6 +93,8 @@ id!(/** A program's unique name within its org. */ ProgramId, "program");
 id!(/** The person behind one or several enrolments (a token's `sub`). */ PartnerId, "partner id");
 id!(/** One person's enrolment in one program. */ AffiliateId, "affiliate id");
 id!(/** One referral's earning. */ CommissionId, "commission id");
+id!(/** One refund of an order, as the shop names it. */ RefundId, "refund id");
+id!(/** What a person adds to a wallet or takes from it. */ AdjustmentId, "adjustment id", "adj_");
 id!(/** One affiliate's money asked out. */ PayoutId, "payout id", "po_");
 id!(/** One attempt to move a payout's money. */ TransferId, "transfer id", "tr_");
 id!(/** The transfers that leave in one call or one file. */ SubmissionId, "submission id", "sub_");

@@ -1,5 +1,7 @@
 //! Cancel and retry: what a person may do to a payout.
 
+use serde_json::{Value, json};
+
 use super::outcome::{Stamp, end_payouts};
 use super::submission::Refusal;
 use super::{Engine, EngineError, PersonRequest, Work};
@@ -30,8 +32,13 @@ impl Engine {
                     reason: reason.to_owned(),
                 }];
                 let moved = end_payouts(&mut tx, stamp, PayoutStatus::Cancelled, &moves).await?;
+                if moved.is_empty() {
+                    return Ok(false);
+                }
+                let (act, detail) = cancelled(payout_id, reason);
+                self.keep_act(&mut tx, org, work, act, detail).await?;
                 tx.commit().await?;
-                Ok(moved.len() == 1)
+                Ok(true)
             })
             .await?;
         if cancelled || self.cancel_prepared(work, org, payout_id, reason).await? {
@@ -73,6 +80,8 @@ impl Engine {
             tx.submission_refuse(org, &row.submission_id, now).await?;
             let refusal = Refusal { items, problem };
             self.dismantle(&mut tx, stamp, provider.as_ref(), &transfers, &refusal).await?;
+            let (act, detail) = cancelled(payout_id, reason);
+            self.keep_act(&mut tx, org, work, act, detail).await?;
             tx.commit().await?;
             Ok(true)
         })
@@ -140,4 +149,9 @@ impl Engine {
             }
         }
     }
+}
+
+/// The act of a cancellation, for the audit log.
+fn cancelled<'a>(payout_id: &'a PayoutId, reason: &str) -> ((&'static str, &'a str), Value) {
+    (("payout.cancelled", payout_id.as_str()), json!({"reason": reason}))
 }

@@ -33,10 +33,7 @@ pub(super) async fn post(
     let mut entries = Vec::with_capacity(movements.len());
     for movement in movements {
         let Some(balances) = after.get_mut(&movement.wallet) else {
-            return Err(EngineError::NoWallet {
-                affiliate_id: movement.wallet.affiliate_id.to_string(),
-                currency: movement.wallet.currency.to_string(),
-            });
+            return Err(EngineError::no_wallet(&movement.wallet));
         };
         *balances = balances.after(&movement)?;
         entries.push(Entry { after: *balances, movement, occurred_at: now });

@@ -4,13 +4,16 @@
 //! Transactions are bounded, and nothing external is called inside one.
 
 mod accrue;
+mod adjust;
 mod alert;
+mod approve;
 mod asking;
 mod audit;
 mod breaks;
 mod cancel;
 mod enrol;
 mod explain;
+mod freeze;
 mod funding;
 mod ledger;
 mod mail;
@@ -20,6 +23,7 @@ mod prune;
 mod reconcile;
 mod release;
 mod request;
+mod reverse;
 mod review;
 mod sending;
 mod sorted;
@@ -39,19 +43,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::{
-    Actor, AlertId, AuditId, BreakId, Caller, GateCheck, MethodKind, MoneyError, OrgId, PayoutId,
-    PayoutStatus, WalletError,
+    Actor, AlertId, AuditId, BreakId, Caller, CommissionId, GateCheck, MethodKind, Money,
+    MoneyError, OrgId, PayoutId, PayoutStatus, WalletError, WalletKey,
 };
 use crate::providers::{Problem, Provider};
 use crate::store::{NewAudit, RunLease, Store, StoreError, Tx};
 
 pub use accrue::Verdict;
+pub use adjust::Adjustment;
 pub use audit::{AuditLine, INVARIANTS};
 pub use breaks::{Against, Compared};
 pub use explain::{Explanation, WalletExplanation};
 pub use prune::Keep;
 pub use reconcile::Reach;
 pub use request::{AutoRequest, PersonRequest};
+pub use reverse::{Reversal, Reversed};
 pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Skips, Tally};
@@ -69,6 +75,8 @@ pub struct EngineSettings {
     pub heartbeat: TimeDelta,
     /// Provider calls under way at once, per job.
     pub calls_in_flight: usize,
+    /// Who asked for a payout may not approve it.
+    pub four_eyes: bool,
     /// What payout methods are held to.
     pub methods: MethodRules,
 }
@@ -97,6 +105,7 @@ impl Default for EngineSettings {
             lease: TimeDelta::seconds(20),
             heartbeat: TimeDelta::seconds(5),
             calls_in_flight: 4,
+            four_eyes: true,
             methods: MethodRules::default(),
         }
     }
@@ -157,6 +166,20 @@ pub enum EngineError {
     NoAlert { alert_id: AlertId },
     #[error("break {break_id} is not open in this org: run `payoutd reconcile breaks`")]
     NoBreak { break_id: BreakId },
+    #[error("program {program_id} does not exist in this org, or has no {currency}")]
+    NoProgram { program_id: String, currency: String },
+    #[error("commission {commission_id} does not exist in this org")]
+    NoCommission { commission_id: CommissionId },
+    #[error(
+        "of commission {commission_id} {left} {} is left to reverse, and no more", left.currency
+    )]
+    NothingLeft { commission_id: CommissionId, left: Money },
+    #[error("{what} {id} is known with another {differs}: a new one needs a new id")]
+    OtherContent { what: &'static str, id: String, differs: &'static str },
+    #[error("{amount} {} cannot be: expected {wants}", amount.currency)]
+    BadAmount { amount: Money, wants: String },
+    #[error("payout {payout_id} was requested by {requested_by}: somebody else has to approve it")]
+    FourEyes { payout_id: PayoutId, requested_by: String },
     #[error("payout {payout_id} does not exist in this org")]
     NoPayout { payout_id: PayoutId },
     #[error("payout {payout_id} is {status}, so it cannot be {verb}{hint}")]
@@ -206,6 +229,12 @@ impl EngineError {
             Self::NoWallet { .. } => "no_wallet",
             Self::NoAlert { .. } => "no_alert",
             Self::NoBreak { .. } => "no_break",
+            Self::NoProgram { .. } => "no_program",
+            Self::NoCommission { .. } => "no_commission",
+            Self::NothingLeft { .. } => "nothing_left",
+            Self::OtherContent { .. } => "other_content",
+            Self::BadAmount { .. } => "bad_amount",
+            Self::FourEyes { .. } => "four_eyes",
             Self::NoPayout { .. } => "no_payout",
             Self::WrongStatus { .. } => "wrong_status",
             Self::AlreadyRetried { .. } => "already_retried",
@@ -225,6 +254,12 @@ impl EngineError {
             Self::NoWallet { .. }
                 | Self::NoAlert { .. }
                 | Self::NoBreak { .. }
+                | Self::NoProgram { .. }
+                | Self::NoCommission { .. }
+                | Self::NothingLeft { .. }
+                | Self::OtherContent { .. }
+                | Self::BadAmount { .. }
+                | Self::FourEyes { .. }
                 | Self::NoPayout { .. }
                 | Self::WrongStatus { .. }
                 | Self::AlreadyRetried { .. }
@@ -234,6 +269,13 @@ impl EngineError {
                 | Self::NoMethod { .. }
                 | Self::Refused { .. }
         )
+    }
+
+    fn no_wallet(wallet: &WalletKey) -> Self {
+        Self::NoWallet {
+            affiliate_id: wallet.affiliate_id.to_string(),
+            currency: wallet.currency.to_string(),
+        }
     }
 
     fn is_transient(&self) -> bool {

@@ -72,7 +72,7 @@ pub(super) async fn end_payouts(
     };
     ledger::post(tx, org, moved.iter().map(movement).collect(), actor, now).await?;
     let ids: Vec<PayoutId> = moved.iter().map(|payout| payout.payout_id.clone()).collect();
-    tx.commissions_allocate(org, &ids, allocation).await?;
+    tx.lines_allocate(org, &ids, allocation).await?;
     Ok(moved)
 }
 

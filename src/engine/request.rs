@@ -2,6 +2,7 @@
 //! person and for a schedule alike; the gates are one function too (`domain::check_gates`).
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
 use super::{Engine, EngineError, Tally, Work, ledger, telling};
 use crate::clock::Clock;
@@ -105,10 +106,7 @@ impl Engine {
             let now = self.clock.now();
             let mut tx = self.begin(work).await?;
             let Some(candidate) = tx.candidate_lock(org, &request.wallet, "").await? else {
-                return Err(EngineError::NoWallet {
-                    affiliate_id: request.wallet.affiliate_id.to_string(),
-                    currency: request.wallet.currency.to_string(),
-                });
+                return Err(EngineError::no_wallet(&request.wallet));
             };
             if let Some(payout_id) = &request.retry_of
                 && let Some(retried_as) = tx.retried_as(org, payout_id).await?
@@ -130,10 +128,28 @@ impl Engine {
                 ..new_payout(&candidate, method, intent, &self.clock)
             };
             write_payouts(&mut tx, org, std::slice::from_ref(&payout), work, now).await?;
+            self.keep_request(&mut tx, org, work, &payout).await?;
             tx.commit().await?;
             Ok(payout.payout_id)
         })
         .await
+    }
+
+    async fn keep_request(
+        &self,
+        tx: &mut Tx,
+        org: &OrgId,
+        work: &Work,
+        payout: &NewPayout,
+    ) -> Result<(), EngineError> {
+        let action = if payout.retry_of.is_some() { "payout.retried" } else { "payout.requested" };
+        let amount = Money::new(payout.amount_minor, payout.currency);
+        let detail = json!({
+            "affiliateId": payout.affiliate_id, "amount": amount.to_string(),
+            "currency": payout.currency, "retryOf": payout.retry_of,
+            "requiresApproval": payout.requires_approval,
+        });
+        self.keep_act(tx, org, work, (action, payout.payout_id.as_str()), detail).await
     }
 }
 
@@ -195,6 +211,9 @@ fn new_payout(
         method_id: method.method_id.clone(),
         destination: method.destination.clone(),
         origin: intent.origin,
+        requires_approval: candidate
+            .approval_minor
+            .is_some_and(|limit| intent.amount_minor > limit),
         period: None,
         run_id: None,
         retry_of: None,
@@ -221,7 +240,7 @@ async fn write_payouts(
     tx.payouts_insert(org, payouts, &work.actor, now).await?;
     tx.lines_insert(org, payouts).await?;
     let ids: Vec<_> = payouts.iter().map(|payout| payout.payout_id.clone()).collect();
-    tx.commissions_allocate(org, &ids, Allocation::Take).await?;
+    tx.lines_allocate(org, &ids, Allocation::Take).await?;
     let ids: Vec<_> = ids.iter().collect();
     telling::tell_payouts(tx, org, EventKind::PayoutRequested, &ids, now).await?;
     Ok(())

@@ -1,6 +1,7 @@
 //! Review: what a person found out about money that no provider will speak of any more.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
 use super::outcome::{Stamp, end_transfers};
 use super::sorted::is_open;
@@ -65,6 +66,10 @@ impl Engine {
                 let about = ("review", submission_id.as_str());
                 self.alert_passes(&mut tx, org, about, work).await?;
             }
+            let found = if finding == Finding::Paid { "paid" } else { "not_paid" };
+            let detail = json!({"found": found, "reason": reason});
+            self.keep_act(&mut tx, org, work, ("payout.marked", payout_id.as_str()), detail)
+                .await?;
             tx.commit().await?;
             Ok(())
         })
@@ -113,6 +118,8 @@ impl Engine {
             self.send_again(&mut tx, stamp, provider.as_ref(), &[group], &why).await?;
             let about = ("review", row.submission_id.as_str());
             self.alert_passes(&mut tx, org, about, work).await?;
+            let detail = json!({"submissionId": row.submission_id, "reason": found, "payouts": transfers.len()});
+            self.keep_act(&mut tx, org, work, ("payout.resent", payout_id.as_str()), detail).await?;
             tx.commit().await?;
             Ok(transfers.len())
         })

@@ -140,6 +140,8 @@ impl From<EngineError> for Problem {
             | E::NoAlert { .. }
             | E::NoBreak { .. }
             | E::NoPayout { .. }
+            | E::NoProgram { .. }
+            | E::NoCommission { .. }
             | E::NoMethod { .. } => Self::not_found(code, words),
             E::Refused { failing } => {
                 let fault = |check: &crate::domain::GateCheck| Fault {
@@ -148,6 +150,8 @@ impl From<EngineError> for Problem {
                 };
                 Self::conflict(code, words).with_errors(failing.iter().map(fault).collect())
             }
+            E::FourEyes { .. } => Self::forbidden(code, words),
+            E::BadAmount { .. } => Self::meaningless(code, words),
             E::NotVetted { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, code, words).retry_after(RETRY_AFTER_S)
             }
@@ -155,6 +159,8 @@ impl From<EngineError> for Problem {
             | E::Money(_)
             | E::LeaseLost { .. }
             | E::WrongStatus { .. }
+            | E::NothingLeft { .. }
+            | E::OtherContent { .. }
             | E::AlreadyRetried { .. }
             | E::NotInReview { .. }
             | E::BeingAsked { .. }

@@ -16,7 +16,7 @@ macro_rules! candidates {
     ($($tail:literal),+) => { concat!("
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
-           p.auto_payout, pc.min_payout_minor, m.method_id, m.kind AS method_kind, m.destination,
+           p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id, m.kind AS method_kind, m.destination,
            m.status AS method_status, m.usable_from,
            CAST(CASE WHEN EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
@@ -41,17 +41,20 @@ const CANDIDATES_PAGE: &str = candidates!(
 const CANDIDATE_LOCK: &str = candidates!("AND w.affiliate_id = $3 AND w.currency = $4 {lock:w}");
 const CANDIDATES_OF_AFFILIATE: &str = candidates!("AND w.affiliate_id = $3 ORDER BY w.currency");
 
+// What waits to be sent is what the index `payouts_queued` holds, word for word: what was approved,
+// or needs nobody's approval.
 const QUEUES: &str = "
     SELECT org_id, method_kind, currency, COUNT(*) AS payouts,
            CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
-    FROM payouts WHERE status IN ('pending', 'approved')
+    FROM payouts WHERE (status = 'approved' OR (status = 'pending' AND requires_approval = 0))
     GROUP BY org_id, method_kind, currency ORDER BY org_id, method_kind, currency";
 
 const QUEUE: &str = "
     SELECT org_id, method_kind, currency, COUNT(*) AS payouts,
            CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
     FROM payouts
-    WHERE org_id = $1 AND method_kind = $2 AND currency = $3 AND status IN ('pending', 'approved')
+    WHERE org_id = $1 AND method_kind = $2 AND currency = $3
+      AND (status = 'approved' OR (status = 'pending' AND requires_approval = 0))
     GROUP BY org_id, method_kind, currency";
 
 // The method is the pinned one, as it stands now; amounts and periods were settled at request.
@@ -62,7 +65,8 @@ macro_rules! queued {
            q.destination AS pinned_destination,
            q.affiliate_id, q.currency, q.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
-           p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor, m.method_id,
+           p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor,
+           CAST(NULL AS BIGINT) AS approval_minor, m.method_id,
            m.kind AS method_kind, m.destination, m.status AS method_status, m.usable_from,
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q
@@ -75,7 +79,7 @@ macro_rules! queued {
 }
 const QUEUED_PAGE: &str = queued!(
     "AND q.method_kind = $2 AND q.currency = $3
-      AND q.status IN ('pending', 'approved')
+      AND (q.status = 'approved' OR (q.status = 'pending' AND q.requires_approval = 0))
     ORDER BY q.payout_id LIMIT $4 {lock-free:q}"
 );
 const MEMBERS: &str = queued!(
@@ -95,6 +99,7 @@ struct CandidateRow {
     program_status: ProgramStatus,
     auto_payout: i64,
     min_payout_minor: Option<i64>,
+    approval_minor: Option<i64>,
     method_id: Option<MethodId>,
     method_kind: Option<MethodKind>,
     destination: Option<String>,
@@ -124,6 +129,7 @@ impl CandidateRow {
             program_status: self.program_status,
             auto_payout: self.auto_payout == 1,
             min_payout_minor: self.min_payout_minor,
+            approval_minor: self.approval_minor,
             method,
             paid_in_period: self.paid_in_period == 1,
         })

@@ -21,7 +21,8 @@ const CIRCUITS: &str =
 const QUEUE_WAITS: &str = "
     UPDATE payouts SET waiting_for = $4
     WHERE org_id = $1 AND method_kind = $2 AND currency = $3
-      AND status IN ('pending', 'approved') AND COALESCE(waiting_for, '') <> $4";
+      AND (status = 'approved' OR (status = 'pending' AND requires_approval = 0))
+      AND COALESCE(waiting_for, '') <> $4";
 // What is put together and certainly not sent waits too.
 const PREPARED_WAIT: &str = "
     UPDATE payouts SET waiting_for = $4

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
+use super::adjustments::ADJUSTMENTS_ALLOCATE;
 use super::dialect::{Value, sql};
 use super::{Store, StoreError, Tx};
 use crate::domain::{
@@ -19,7 +20,8 @@ const COMMISSIONS_WANTED: &str = "
 const COMMISSION_INSERT: &str = "
     INSERT INTO commissions (org_id, commission_id, affiliate_id, program_id, currency, order_id,
                              order_amount_minor, amount_minor, status, converted_at, hold_until,
-                             accrual_batch, release_batch, credited_at, allocated_minor, paid_minor)
+                             accrual_batch, release_batch, credited_at, allocated_minor, paid_minor,
+                             reversed_minor, credited_minor)
     {rows}";
 
 const PROGRAMS_DUE: &str = "
@@ -34,27 +36,33 @@ const WALLETS_DUE: &str = "
         SELECT affiliate_id, currency FROM commissions
         WHERE org_id = $1 AND program_id = $2 AND status = 'held' AND hold_until <= $3
         ORDER BY hold_until LIMIT $4) AS due";
+// What was reversed while it was held is never credited.
 const COMMISSIONS_RELEASE: &str = "
     WITH wanted(affiliate_id, currency) AS MATERIALIZED ({rows})
-    UPDATE commissions SET status = 'qualified', release_batch = $2, credited_at = $3
+    UPDATE commissions
+    SET status = 'qualified', release_batch = $2, credited_at = $3,
+        credited_minor = amount_minor - reversed_minor
     FROM wanted
     WHERE commissions.org_id = $1 AND commissions.status = 'held' AND commissions.hold_until <= $3
       AND commissions.affiliate_id = wanted.affiliate_id AND commissions.currency = wanted.currency
-    RETURNING commissions.affiliate_id, commissions.currency, commissions.amount_minor";
+    RETURNING commissions.affiliate_id, commissions.currency,
+              commissions.credited_minor AS amount_minor";
 
 // How the lines of some payouts move their commissions: $2 times the line is added to what is
-// allocated, $3 times to what is paid. A commission is `paid` when all of it is. CROSS keeps
-// SQLite from walking every line of the org in the order of the grouping.
+// allocated, $3 times to what is paid. A commission is `paid` when all that was not reversed is.
+// CROSS keeps SQLite from walking every line of the org in the order of the grouping.
 const COMMISSIONS_ALLOCATE: &str = "
     WITH asked(payout_id) AS MATERIALIZED ({rows})
     UPDATE commissions
     SET allocated_minor = allocated_minor + $2 * lines.amount,
         paid_minor = paid_minor + $3 * lines.amount,
-        status = CASE WHEN paid_minor + $3 * lines.amount = amount_minor THEN 'paid'
+        status = CASE WHEN reversed_minor = amount_minor THEN 'reversed'
+                      WHEN paid_minor + $3 * lines.amount > 0
+                       AND paid_minor + $3 * lines.amount >= amount_minor - reversed_minor THEN 'paid'
                       ELSE 'qualified' END
     FROM (SELECT l.commission_id, CAST(SUM(l.amount_minor) AS BIGINT) AS amount
           FROM asked CROSS JOIN payout_lines l
-          WHERE l.org_id = $1 AND l.payout_id = asked.payout_id
+          WHERE l.org_id = $1 AND l.payout_id = asked.payout_id AND l.commission_id IS NOT NULL
           GROUP BY l.commission_id) AS lines
     WHERE commissions.org_id = $1 AND commissions.commission_id = lines.commission_id";
 
@@ -80,7 +88,7 @@ pub struct Accrual<'a> {
     pub credited_at: Option<DateTime<Utc>>,
 }
 
-/// What one released commission moves.
+/// What one released commission moves: its amount without what was reversed before.
 #[derive(Debug, FromRow)]
 pub struct Released {
     pub affiliate_id: AffiliateId,
@@ -88,7 +96,7 @@ pub struct Released {
     pub amount_minor: i64,
 }
 
-/// What becomes of the commissions behind a payout's lines.
+/// What becomes of the commissions and adjustments behind a payout's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allocation {
     /// The payout was requested: its lines are spoken for.
@@ -153,6 +161,8 @@ impl Tx {
                 accrual.credited_at.into(),
                 0.into(),
                 0.into(),
+                0.into(),
+                accrual.credited_at.map_or(0, |_| c.amount.minor).into(),
             ]
         };
         let rows: Vec<_> = accruals.iter().map(row).collect();
@@ -190,8 +200,8 @@ impl Tx {
         query.all_with(self, &rows).await
     }
 
-    /// Moves the commissions behind the payouts' lines.
-    pub async fn commissions_allocate(
+    /// Moves the commissions and adjustments behind the payouts' lines.
+    pub async fn lines_allocate(
         &mut self,
         org: &OrgId,
         payouts: &[PayoutId],
@@ -204,8 +214,9 @@ impl Tx {
             Allocation::Unpay => (-1, -1),
         };
         let rows: Vec<_> = payouts.iter().map(|id| vec![Value::from(id)]).collect();
-        let update = sql(COMMISSIONS_ALLOCATE).bind(org).bind(allocated).bind(paid);
-        update.run_with(self, &rows).await?;
+        for text in [COMMISSIONS_ALLOCATE, ADJUSTMENTS_ALLOCATE] {
+            sql(text).bind(org).bind(allocated).bind(paid).run_with(self, &rows).await?;
+        }
         Ok(())
     }
 }

@@ -95,30 +95,39 @@ pub const INVARIANTS: &[Invariant] = &[
     ),
     invariant(
         4,
-        "held, in flight and paid are never below 0; available only after a reversal or an adjustment",
+        "held, in flight and paid are never below 0; available only after a reversal or an adjustment, and never by a request",
         breaches!(
             "SELECT w.org_id, w.affiliate_id || ' ' || w.currency AS subject, 'available ' || w.available_minor AS found
              FROM wallets w
              WHERE w.held_minor < 0 OR w.in_flight_minor < 0 OR w.paid_minor < 0
                 OR (w.available_minor < 0 AND NOT EXISTS (
                     SELECT 1 FROM entries e WHERE e.org_id = w.org_id AND e.affiliate_id = w.affiliate_id
-                       AND e.currency = w.currency AND e.kind IN ('reverse', 'adjust')))"
+                       AND e.currency = w.currency AND e.kind IN ('reverse', 'adjust')))
+             UNION ALL
+             SELECT e.org_id, e.entry_key AS subject, 'available ' || e.available_after AS found
+             FROM entries e WHERE e.kind = 'request' AND e.available_after < 0"
         ),
     ),
     invariant(
         5,
-        "held is the sum of the held commissions, available of what is unallocated of the credited ones",
+        "held is the sum of the held commissions without what was reversed, available of what is open of the credited ones and of the adjustments",
         breaches!(
             "SELECT w.org_id, w.affiliate_id || ' ' || w.currency AS subject,
-                'wallet ' || w.held_minor || '/' || w.available_minor || ', commissions '
-                || COALESCE(c.held, 0) || '/' || COALESCE(c.open, 0) AS found
-             FROM wallets w LEFT JOIN (
+                'wallet ' || w.held_minor || '/' || w.available_minor || ', items '
+                || COALESCE(c.held, 0) || '/' || (COALESCE(c.open, 0) + COALESCE(a.open, 0)) AS found
+             FROM wallets w
+             LEFT JOIN (
                 SELECT org_id, affiliate_id, currency,
-                    SUM(CASE WHEN status = 'held' THEN amount_minor ELSE 0 END) AS held,
-                    SUM(CASE WHEN status IN ('qualified', 'paid') THEN amount_minor - allocated_minor ELSE 0 END) AS open
+                    SUM(CASE WHEN status = 'held' THEN amount_minor - reversed_minor ELSE 0 END) AS held,
+                    SUM(CASE WHEN credited_at IS NOT NULL THEN amount_minor - reversed_minor - allocated_minor ELSE 0 END) AS open
                 FROM commissions GROUP BY org_id, affiliate_id, currency) c
              ON c.org_id = w.org_id AND c.affiliate_id = w.affiliate_id AND c.currency = w.currency
-             WHERE w.held_minor <> COALESCE(c.held, 0) OR w.available_minor <> COALESCE(c.open, 0)"
+             LEFT JOIN (
+                SELECT org_id, affiliate_id, currency, SUM(amount_minor - allocated_minor) AS open
+                FROM adjustments GROUP BY org_id, affiliate_id, currency) a
+             ON a.org_id = w.org_id AND a.affiliate_id = w.affiliate_id AND a.currency = w.currency
+             WHERE w.held_minor <> COALESCE(c.held, 0)
+                OR w.available_minor <> COALESCE(c.open, 0) + COALESCE(a.open, 0)"
         ),
     ),
     invariant(
@@ -151,32 +160,40 @@ pub const INVARIANTS: &[Invariant] = &[
     ),
     invariant(
         8,
-        "a commission is allocated and paid exactly as the lines of its payouts say, and `paid` when all of it is",
+        "a commission or adjustment is allocated and paid exactly as the lines of its payouts say, and a commission's status follows from that and from what was reversed",
         breaches!(
-            "SELECT c.org_id, c.commission_id AS subject,
-                c.status || ' ' || c.allocated_minor || '/' || c.paid_minor || ', lines '
+            "SELECT i.org_id, i.item AS subject,
+                i.status || ' ' || i.allocated_minor || '/' || i.paid_minor || ', lines '
                 || COALESCE(l.allocated, 0) || '/' || COALESCE(l.paid, 0) AS found
-             FROM commissions c LEFT JOIN (
-                SELECT l.org_id, l.commission_id,
+             FROM (SELECT org_id, commission_id AS item, 'commission' AS kind, status, allocated_minor, paid_minor,
+                    CASE WHEN status IN ('pending', 'rejected') THEN status
+                         WHEN amount_minor > 0 AND reversed_minor = amount_minor THEN 'reversed'
+                         WHEN credited_at IS NULL THEN 'held'
+                         WHEN paid_minor > 0 AND paid_minor >= amount_minor - reversed_minor THEN 'paid'
+                         ELSE 'qualified' END AS expected
+                   FROM commissions
+                   UNION ALL
+                   SELECT org_id, adjustment_id, 'adjustment', '', allocated_minor, paid_minor, '' FROM adjustments) i
+             LEFT JOIN (
+                SELECT l.org_id, COALESCE(l.commission_id, l.adjustment_id) AS item,
+                    CASE WHEN l.commission_id IS NULL THEN 'adjustment' ELSE 'commission' END AS kind,
                     SUM(CASE WHEN p.status IN ('pending', 'approved', 'processing', 'completed') THEN l.amount_minor ELSE 0 END) AS allocated,
                     SUM(CASE WHEN p.status = 'completed' THEN l.amount_minor ELSE 0 END) AS paid
                 FROM payout_lines l JOIN payouts p ON p.org_id = l.org_id AND p.payout_id = l.payout_id
-                GROUP BY l.org_id, l.commission_id) l
-             ON l.org_id = c.org_id AND l.commission_id = c.commission_id
-             WHERE c.allocated_minor <> COALESCE(l.allocated, 0) OR c.paid_minor <> COALESCE(l.paid, 0)
-                OR (c.status = 'paid') <> (c.paid_minor = c.amount_minor AND c.amount_minor > 0)
-                OR (c.status = 'held' AND (c.allocated_minor > 0 OR c.credited_at IS NOT NULL))
-                OR (c.status IN ('qualified', 'paid') AND c.credited_at IS NULL)"
+                GROUP BY 1, 2, 3) l
+             ON l.org_id = i.org_id AND l.item = i.item AND l.kind = i.kind
+             WHERE i.allocated_minor <> COALESCE(l.allocated, 0) OR i.paid_minor <> COALESCE(l.paid, 0)
+                OR i.status <> i.expected"
         ),
     ),
     invariant(
         9,
-        "each release entry is the sum of the commissions that carry its batch",
+        "each release entry is the sum of what the commissions that carry its batch were credited",
         breaches!(
             "SELECT e.org_id, e.entry_key AS subject,
                 'entry ' || e.amount_minor || ', commissions ' || COALESCE(c.amount, 0) AS found
              FROM entries e LEFT JOIN (
-                SELECT org_id, affiliate_id, currency, release_batch, SUM(amount_minor) AS amount
+                SELECT org_id, affiliate_id, currency, release_batch, SUM(credited_minor) AS amount
                 FROM commissions WHERE release_batch IS NOT NULL
                 GROUP BY org_id, affiliate_id, currency, release_batch) c
              ON c.org_id = e.org_id AND c.affiliate_id = e.affiliate_id AND c.currency = e.currency
@@ -277,6 +294,58 @@ pub const INVARIANTS: &[Invariant] = &[
              LEFT JOIN payouts p ON p.org_id = d.org_id AND p.payout_id = d.payout_id
              WHERE (d.payout_id IS NULL) = (d.first_gate IS NULL)
                 OR (d.payout_id IS NOT NULL AND COALESCE(p.amount_minor, 0) <> d.available_minor)"
+        ),
+    ),
+    invariant(
+        18,
+        "what was reversed of a commission is the sum of its reversals, and what it was credited is its amount without those before",
+        breaches!(
+            "SELECT c.org_id, c.commission_id AS subject,
+                'reversed ' || c.reversed_minor || ', reversals ' || COALESCE(r.held, 0) || '+' || COALESCE(r.available, 0)
+                || ', credited ' || c.credited_minor AS found
+             FROM commissions c LEFT JOIN (
+                SELECT org_id, commission_id,
+                    SUM(CASE WHEN from_bucket = 'held' THEN amount_minor ELSE 0 END) AS held,
+                    SUM(CASE WHEN from_bucket = 'available' THEN amount_minor ELSE 0 END) AS available
+                FROM reversals GROUP BY org_id, commission_id) r
+             ON r.org_id = c.org_id AND r.commission_id = c.commission_id
+             WHERE c.reversed_minor <> COALESCE(r.held, 0) + COALESCE(r.available, 0)
+                OR c.credited_minor <> (CASE WHEN c.credited_at IS NULL THEN 0 ELSE c.amount_minor - COALESCE(r.held, 0) END)
+                OR (c.credited_at IS NULL AND COALESCE(r.available, 0) <> 0)"
+        ),
+    ),
+    invariant(
+        19,
+        "each reversal and each adjustment has its entry, and each such entry its reversal or adjustment",
+        breaches!(
+            "SELECT org_id, subject, found FROM (
+                SELECT COALESCE(i.org_id, e.org_id) AS org_id, COALESCE(i.entry_key, e.entry_key) AS subject,
+                    'recorded ' || COALESCE(i.amount, 0) || ', entry ' || COALESCE(e.amount, 0) AS found,
+                    COALESCE(i.amount, 0) AS recorded, COALESCE(e.amount, 0) AS moved,
+                    COALESCE(i.wallet, '') AS wallet, COALESCE(e.wallet, '') AS entry_wallet
+                FROM (SELECT r.org_id, 'reverse:' || LENGTH(r.commission_id) || ':' || r.commission_id || ':' || r.refund_id AS entry_key,
+                        -r.amount_minor AS amount, c.affiliate_id || ' ' || c.currency || ' ' || r.from_bucket AS wallet
+                      FROM reversals r LEFT JOIN commissions c ON c.org_id = r.org_id AND c.commission_id = r.commission_id
+                      UNION ALL
+                      SELECT org_id, 'adjust:' || adjustment_id, amount_minor, affiliate_id || ' ' || currency || ' available'
+                      FROM adjustments) i
+                FULL JOIN (SELECT org_id, entry_key,
+                        CASE WHEN to_bucket = 'earned' THEN -amount_minor ELSE amount_minor END AS amount,
+                        affiliate_id || ' ' || currency || ' ' || (CASE WHEN to_bucket = 'earned' THEN from_bucket ELSE to_bucket END) AS wallet
+                      FROM entries WHERE kind IN ('reverse', 'adjust')) e
+                ON e.org_id = i.org_id AND e.entry_key = i.entry_key) both_sides
+             WHERE recorded <> moved OR wallet <> entry_wallet"
+        ),
+    ),
+    invariant(
+        20,
+        "what waits for an approval is not sent without one, and an approval has its step in the history",
+        breaches!(
+            "SELECT p.org_id, p.payout_id AS subject, p.status || ' approved by ' || COALESCE(p.approved_by, 'nobody') AS found
+             FROM payouts p
+             LEFT JOIN payout_events e ON e.org_id = p.org_id AND e.payout_id = p.payout_id AND e.status = 'approved'
+             WHERE (p.requires_approval = 1 AND p.approved_by IS NULL AND p.status NOT IN ('pending', 'cancelled'))
+                OR COALESCE(e.actor, '') <> COALESCE(p.approved_by, '')"
         ),
     ),
 ];

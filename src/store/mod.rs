@@ -1,6 +1,7 @@
 //! The store: the only room that knows SQL. One file per aggregate; each query one text for both
 //! databases; what differs between them is in `dialect/`.
 
+mod adjustments;
 mod alerts;
 mod audit_log;
 mod breaks;
@@ -20,6 +21,7 @@ mod methods;
 mod payouts;
 mod provider_events;
 mod reads;
+mod reversals;
 mod runs;
 mod submissions;
 mod transfers;
@@ -28,6 +30,7 @@ mod wallets;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
+pub use adjustments::{AdjustmentRow, NewAdjustment};
 pub use alerts::{AlertRow, NewAlert};
 pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
@@ -49,10 +52,11 @@ pub use provider_events::NewProviderEvent;
 pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
 };
+pub use reversals::{CommissionStanding, NewReversal, ReversalRow};
 pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
-pub use wallets::WalletMove;
+pub use wallets::{WalletEntryRow, WalletFilter, WalletMove, WalletRow};
 
 /// The database: pools of connections, shared by clones.
 #[derive(Debug, Clone)]
@@ -74,7 +78,7 @@ pub enum StoreError {
     #[error("the wallet of {affiliate_id} in {currency} changed while it was written")]
     WalletChanged { affiliate_id: String, currency: String },
     #[error(
-        "the open commissions behind payout {payout_id} do not sum up to its amount: run check"
+        "what is open in the wallet behind payout {payout_id} does not sum up to its amount: run check"
     )]
     LinesUnequal { payout_id: String },
     #[error("{what} {id} is gone from the database")]

@@ -13,29 +13,42 @@ use crate::domain::{
 const PAYOUT_INSERT: &str = "
     INSERT INTO payouts (org_id, payout_id, affiliate_id, program_id, currency, amount_minor,
                          method_id, method_kind, destination, status, version, origin, period,
-                         run_id, retry_of, requested_by, requested_at, updated_at)
+                         run_id, retry_of, requested_by, requested_at, updated_at,
+                         requires_approval)
     {rows}";
 const EVENT_INSERT: &str = "
     INSERT INTO payout_events (org_id, payout_id, version, status, actor, reason, occurred_at)
     {rows}";
 
-// First credited, first paid; the last line may be a part. A window sums what is open up to and
-// including each commission, so one statement allocates a whole batch of payouts.
+// Debts first, each whole; then first credited, first paid, and the last line may be a part. A
+// window sums what is open up to and including each item, so one statement allocates a whole batch
+// of payouts. The predicates of what is open are those of the indexes, word for word.
 const LINES_INSERT: &str = "
     WITH asked(payout_id, affiliate_id, currency, amount) AS MATERIALIZED ({rows})
-    INSERT INTO payout_lines (org_id, payout_id, line_no, commission_id, amount_minor)
-    SELECT $1, queue.payout_id, queue.line_no, queue.commission_id,
+    INSERT INTO payout_lines (org_id, payout_id, line_no, commission_id, adjustment_id, amount_minor)
+    SELECT $1, queue.payout_id, queue.line_no, queue.commission_id, queue.adjustment_id,
            CASE WHEN queue.upto <= queue.amount THEN queue.open
                 ELSE queue.amount - (queue.upto - queue.open) END
-    FROM (SELECT asked.payout_id, asked.amount, c.commission_id,
-                 c.amount_minor - c.allocated_minor AS open,
-                 CAST(SUM(c.amount_minor - c.allocated_minor) OVER fifo AS BIGINT) AS upto,
+    FROM (SELECT items.payout_id, items.amount, items.commission_id, items.adjustment_id, items.open,
+                 CAST(SUM(items.open) OVER fifo AS BIGINT) AS upto,
                  ROW_NUMBER() OVER fifo AS line_no
-          FROM asked CROSS JOIN commissions c
-          WHERE c.org_id = $1 AND c.affiliate_id = asked.affiliate_id
-            AND c.currency = asked.currency AND c.status = 'qualified'
-            AND c.allocated_minor < c.amount_minor
-          WINDOW fifo AS (PARTITION BY asked.payout_id ORDER BY c.credited_at, c.commission_id
+          FROM (SELECT asked.payout_id, asked.amount, c.commission_id,
+                       CAST(NULL AS TEXT) AS adjustment_id, c.credited_at,
+                       c.amount_minor - c.reversed_minor - c.allocated_minor AS open
+                FROM asked CROSS JOIN commissions c
+                WHERE c.org_id = $1 AND c.affiliate_id = asked.affiliate_id
+                  AND c.currency = asked.currency AND c.credited_at IS NOT NULL
+                  AND c.amount_minor - c.reversed_minor - c.allocated_minor <> 0
+                UNION ALL
+                SELECT asked.payout_id, asked.amount, CAST(NULL AS TEXT), a.adjustment_id,
+                       a.occurred_at, a.amount_minor - a.allocated_minor
+                FROM asked CROSS JOIN adjustments a
+                WHERE a.org_id = $1 AND a.affiliate_id = asked.affiliate_id
+                  AND a.currency = asked.currency AND a.amount_minor - a.allocated_minor <> 0
+               ) AS items
+          WINDOW fifo AS (PARTITION BY items.payout_id
+                          ORDER BY items.open > 0, items.credited_at,
+                                   COALESCE(items.commission_id, items.adjustment_id)
                           ROWS UNBOUNDED PRECEDING)) AS queue
     WHERE queue.upto - queue.open < queue.amount";
 const LINES_UNEQUAL: &str = "
@@ -44,6 +57,13 @@ const LINES_UNEQUAL: &str = "
     LEFT JOIN payout_lines l ON l.org_id = $1 AND l.payout_id = asked.payout_id
     GROUP BY asked.payout_id, asked.amount
     HAVING COALESCE(SUM(l.amount_minor), 0) <> asked.amount";
+
+const PAYOUT_APPROVED: &str = "
+    UPDATE payouts SET approved_by = $3, approved_at = $4 WHERE org_id = $1 AND payout_id = $2";
+
+const APPROVAL_LIMIT: &str = "
+    UPDATE program_currencies SET approval_minor = $4
+    WHERE org_id = $1 AND program_id = $2 AND currency = $3";
 
 const RETRIED_AS: &str = "SELECT payout_id FROM payouts WHERE org_id = $1 AND retry_of = $2";
 
@@ -71,6 +91,8 @@ pub struct NewPayout {
     /// Pinned: what is on file later does not change where this payout goes.
     pub destination: Destination,
     pub origin: PayoutOrigin,
+    /// It waits until somebody approves it.
+    pub requires_approval: bool,
     /// The period that an automatic payout belongs to.
     pub period: Option<String>,
     pub run_id: Option<RunId>,
@@ -128,6 +150,7 @@ impl Tx {
                 actor.as_str().into(),
                 now.into(),
                 now.into(),
+                i64::from(p.requires_approval).into(),
             ]
         };
         sql(PAYOUT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
@@ -149,10 +172,11 @@ impl Tx {
         Ok(row.map(|(payout_id,)| payout_id))
     }
 
-    /// Gives payouts their lines, first credited first. At most one payout of a wallet at a time.
+    /// Gives payouts their lines: every debt of the wallet, and what is open beyond, first credited
+    /// first. At most one payout of a wallet at a time.
     ///
     /// # Errors
-    /// [`StoreError::LinesUnequal`] if the open commissions do not sum up to a payout's amount.
+    /// [`StoreError::LinesUnequal`] if what is open does not sum up to a payout's amount.
     pub async fn lines_insert(
         &mut self,
         org: &OrgId,
@@ -177,6 +201,32 @@ impl Tx {
                 Err(StoreError::LinesUnequal { payout_id: payout_id.to_string() })
             }
         }
+    }
+
+    /// Says above which amount payouts of a program need an approval; whether there is such a
+    /// program with that currency.
+    pub async fn approval_limit(
+        &mut self,
+        org: &OrgId,
+        program: &ProgramId,
+        currency: Currency,
+        limit_minor: Option<i64>,
+    ) -> Result<bool, StoreError> {
+        let update = sql(APPROVAL_LIMIT).bind(org).bind(program).bind(&currency);
+        Ok(update.bind(Value::Int(limit_minor)).run(self).await? == 1)
+    }
+
+    /// Writes down who approved a payout, beside its history.
+    pub async fn payout_approved(
+        &mut self,
+        org: &OrgId,
+        payout: &PayoutId,
+        actor: &Actor,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let update = sql(PAYOUT_APPROVED).bind(org).bind(payout).bind(actor.as_str()).bind(now);
+        update.run(self).await?;
+        Ok(())
     }
 
     /// Moves payouts to the status `to`, from whichever status may become it, and writes their

@@ -8,8 +8,8 @@ use sqlx::FromRow;
 use super::dialect::sql;
 use super::{Store, StoreError};
 use crate::domain::{
-    AffiliateId, CommissionId, CommissionStatus, Currency, MethodKind, OrgId, PayoutId,
-    PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId, TransferState,
+    AdjustmentId, AffiliateId, CommissionId, CommissionStatus, Currency, MethodKind, OrgId,
+    PayoutId, PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId, TransferState,
 };
 
 macro_rules! payouts {
@@ -17,7 +17,7 @@ macro_rules! payouts {
     SELECT p.payout_id, p.affiliate_id, p.program_id, p.currency, p.amount_minor, p.method_kind,
            p.status, p.origin, p.period, p.run_id, p.retry_of, r.payout_id AS retried_as,
            p.requested_by, p.requested_at, p.updated_at, p.waiting_for, p.failure_code,
-           p.failure_message
+           p.failure_message, p.requires_approval, p.approved_by, p.approved_at
     FROM payouts p
     LEFT JOIN payouts r ON r.org_id = p.org_id AND r.retry_of = p.payout_id ", $($tail),+) };
 }
@@ -28,7 +28,7 @@ const PAYOUTS: &str = payouts!(
      ORDER BY p.payout_id LIMIT $5"
 );
 const LINES: &str = "
-    SELECT line_no, commission_id, amount_minor FROM payout_lines
+    SELECT line_no, commission_id, adjustment_id, amount_minor FROM payout_lines
     WHERE org_id = $1 AND payout_id = $2 AND line_no > $3 ORDER BY line_no LIMIT $4";
 const EVENTS: &str = "
     SELECT version, status, actor, reason, occurred_at FROM payout_events
@@ -44,7 +44,8 @@ const TRANSFERS: &str = "
 
 const COMMISSION_SUMS: &str = "
     SELECT status, currency, COUNT(*) AS commissions,
-           CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
+           CAST(SUM(CASE WHEN status = 'reversed' THEN amount_minor
+                         ELSE amount_minor - reversed_minor END) AS BIGINT) AS amount_minor
     FROM commissions WHERE org_id = $1 GROUP BY status, currency ORDER BY status, currency";
 const WALLET_SUMS: &str = "
     SELECT currency, CAST(SUM(held_minor) AS BIGINT) AS held_minor,
@@ -83,13 +84,18 @@ pub struct PayoutRow {
     pub waiting_for: Option<String>,
     pub failure_code: Option<String>,
     pub failure_message: Option<String>,
+    /// 1 if it may not be sent before somebody approved it.
+    pub requires_approval: i64,
+    pub approved_by: Option<String>,
+    pub approved_at: Option<DateTime<Utc>>,
 }
 
-/// What a payout pays: a commission, or a part of one.
+/// What a payout pays: a commission, or a part of one, or an adjustment. Below 0 it nets a debt.
 #[derive(Debug, Clone, FromRow)]
 pub struct LineRow {
     pub line_no: i64,
-    pub commission_id: CommissionId,
+    pub commission_id: Option<CommissionId>,
+    pub adjustment_id: Option<AdjustmentId>,
     pub amount_minor: i64,
 }
 
@@ -134,7 +140,8 @@ pub struct PayoutFilter {
     pub limit: i64,
 }
 
-/// The commissions of an org in one status and currency.
+/// The commissions of an org in one status and currency; their amount without what was reversed,
+/// and where all was, with it.
 #[derive(Debug, Clone, FromRow)]
 pub struct CommissionSum {
     pub status: CommissionStatus,

@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
-use super::{StoreError, Tx};
+use super::{Store, StoreError, Tx};
 use crate::domain::{
-    Actor, AffiliateId, Balances, Currency, Entry, OrgId, ProgramId, WalletKey, WalletStatus,
+    Actor, AffiliateId, Balances, Bucket, Currency, Entry, EntryKind, OrgId, ProgramId, WalletKey,
+    WalletStatus,
 };
 
 const WALLET_INSERT: &str = "
@@ -42,8 +43,35 @@ const WALLETS_MOVE: &str = "
     WHERE wallets.org_id = $1 AND wallets.affiliate_id = moved.affiliate_id
       AND wallets.currency = moved.currency AND wallets.version = moved.was";
 
+const WALLET_FREEZE: &str = "
+    UPDATE wallets
+    SET status = $4, frozen_by = $5, frozen_at = $6, frozen_reason = $7, updated_at = $8
+    WHERE org_id = $1 AND affiliate_id = $2 AND currency = $3 AND status <> $4";
+
+macro_rules! wallets {
+    ($($tail:literal),+) => { concat!("
+    SELECT affiliate_id, currency, program_id, status, held_minor, available_minor, in_flight_minor,
+           paid_minor, version, updated_at, frozen_by, frozen_at, frozen_reason
+    FROM wallets WHERE org_id = $1 AND ", $($tail),+) };
+}
+const WALLET: &str = wallets!("affiliate_id = $2 AND currency = $3");
+const WALLETS: &str = wallets!(
+    "(affiliate_id = $2 OR $2 = '') AND (status = $3 OR $3 = '')
+      AND (available_minor < 0 OR $4 = 0) AND (affiliate_id, currency) > ($5, $6)
+    ORDER BY affiliate_id, currency LIMIT $7"
+);
+// An adjustment's key is `adjust:` and its id.
+const WALLET_ENTRIES: &str = "
+    SELECT e.version, e.entry_key, e.kind, e.from_bucket, e.to_bucket, e.amount_minor, e.held_after,
+           e.available_after, e.in_flight_after, e.paid_after, e.actor, e.occurred_at, a.reason
+    FROM entries e
+    LEFT JOIN adjustments a ON e.kind = 'adjust' AND a.org_id = e.org_id
+      AND a.adjustment_id = SUBSTR(e.entry_key, 8)
+    WHERE e.org_id = $1 AND e.affiliate_id = $2 AND e.currency = $3 AND e.version < $4
+    ORDER BY e.version DESC LIMIT $5";
+
 #[derive(Debug, FromRow)]
-struct WalletRow {
+struct LockedRow {
     affiliate_id: AffiliateId,
     currency: Currency,
     held_minor: i64,
@@ -51,6 +79,56 @@ struct WalletRow {
     in_flight_minor: i64,
     paid_minor: i64,
     version: i64,
+}
+
+/// A wallet as people see it.
+#[derive(Debug, Clone, FromRow)]
+pub struct WalletRow {
+    pub affiliate_id: AffiliateId,
+    pub currency: Currency,
+    pub program_id: ProgramId,
+    pub status: WalletStatus,
+    pub held_minor: i64,
+    pub available_minor: i64,
+    pub in_flight_minor: i64,
+    pub paid_minor: i64,
+    pub version: i64,
+    pub updated_at: DateTime<Utc>,
+    /// Who froze it, when and why; `None` unless it is frozen.
+    pub frozen_by: Option<String>,
+    pub frozen_at: Option<DateTime<Utc>>,
+    pub frozen_reason: Option<String>,
+}
+
+/// Which wallets to list; empty text means any.
+#[derive(Debug, Clone, Default)]
+pub struct WalletFilter {
+    pub affiliate_id: String,
+    pub status: String,
+    /// Only those that owe.
+    pub owing: bool,
+    /// Only wallets after this affiliate and currency.
+    pub after: (String, String),
+    pub limit: i64,
+}
+
+/// An entry of a wallet as people see it.
+#[derive(Debug, Clone, FromRow)]
+pub struct WalletEntryRow {
+    pub version: i64,
+    pub entry_key: String,
+    pub kind: EntryKind,
+    pub from_bucket: Bucket,
+    pub to_bucket: Bucket,
+    pub amount_minor: i64,
+    pub held_after: i64,
+    pub available_after: i64,
+    pub in_flight_after: i64,
+    pub paid_after: i64,
+    pub actor: String,
+    pub occurred_at: DateTime<Utc>,
+    /// Why, where a person adjusted the wallet.
+    pub reason: Option<String>,
 }
 
 /// A wallet's balances before and after a batch of entries.
@@ -61,7 +139,68 @@ pub struct WalletMove {
     pub after: Balances,
 }
 
+impl Store {
+    /// One wallet.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn wallet(
+        &self,
+        org: &OrgId,
+        key: &WalletKey,
+    ) -> Result<Option<WalletRow>, StoreError> {
+        let query = sql(WALLET).bind(org).bind(&key.affiliate_id).bind(&key.currency);
+        query.read_maybe(&self.pools).await
+    }
+
+    /// A page of wallets, by affiliate and currency.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn wallets(
+        &self,
+        org: &OrgId,
+        filter: &WalletFilter,
+    ) -> Result<Vec<WalletRow>, StoreError> {
+        let query = sql(WALLETS).bind(org).bind(filter.affiliate_id.as_str());
+        let query = query.bind(filter.status.as_str()).bind(i64::from(filter.owing));
+        let query = query.bind(filter.after.0.as_str()).bind(filter.after.1.as_str());
+        query.bind(filter.limit).read_all(&self.pools).await
+    }
+
+    /// A page of a wallet's entries before version `before`, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn wallet_entries(
+        &self,
+        org: &OrgId,
+        key: &WalletKey,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<WalletEntryRow>, StoreError> {
+        let query = sql(WALLET_ENTRIES).bind(org).bind(&key.affiliate_id).bind(&key.currency);
+        query.bind(before).bind(limit).read_all(&self.pools).await
+    }
+}
+
 impl Tx {
+    /// Freezes a wallet, with who did it and why, or thaws it (`None`); whether it was not so
+    /// before.
+    pub async fn wallet_freeze(
+        &mut self,
+        org: &OrgId,
+        key: &WalletKey,
+        why: Option<(&Actor, &str)>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let status = if why.is_some() { WalletStatus::Frozen } else { WalletStatus::Active };
+        let (by, reason) = why.map(|(actor, reason)| (actor.as_str(), reason)).unzip();
+        let update = sql(WALLET_FREEZE).bind(org).bind(&key.affiliate_id).bind(&key.currency);
+        let update = update.bind(&status).bind(by).bind(why.map(|_| now)).bind(reason);
+        Ok(update.bind(now).run(self).await? == 1)
+    }
+
     /// Makes sure that the wallets exist, empty and active.
     pub async fn wallets_open(
         &mut self,
@@ -93,8 +232,8 @@ impl Tx {
     ) -> Result<Vec<(WalletKey, Balances)>, StoreError> {
         let row = |w: &WalletKey| vec![(&w.affiliate_id).into(), (&w.currency).into()];
         let rows: Vec<_> = wallets.iter().map(row).collect();
-        let found: Vec<WalletRow> = sql(WALLETS_LOCK).bind(org).all_with(self, &rows).await?;
-        let read = |row: WalletRow| {
+        let found: Vec<LockedRow> = sql(WALLETS_LOCK).bind(org).all_with(self, &rows).await?;
+        let read = |row: LockedRow| {
             let balances = Balances {
                 held: row.held_minor,
                 available: row.available_minor,

@@ -1,0 +1,122 @@
+//! Approve: a large payout waits until somebody other than its requester lets it go.
+
+use serde_json::json;
+
+use super::{Engine, EngineError, Work, telling};
+use crate::domain::{Currency, EventKind, Money, OrgId, PayoutId, PayoutStatus, ProgramId};
+use crate::store::PayoutMove;
+
+impl Engine {
+    /// Lets a pending payout go; `note` is for its history.
+    ///
+    /// # Errors
+    /// [`EngineError::NoPayout`]; [`EngineError::FourEyes`] if the same person asked for it, unless
+    /// the settings allow that; [`EngineError::WrongStatus`] unless it is pending.
+    pub async fn approve(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        payout_id: &PayoutId,
+        note: &str,
+    ) -> Result<(), EngineError> {
+        let payout = self.store.payout(org, payout_id).await?;
+        let payout = payout.ok_or(EngineError::NoPayout { payout_id: payout_id.clone() })?;
+        if self.settings.four_eyes && is_one_person(&payout.requested_by, work.actor.as_str()) {
+            let requested_by = payout.requested_by;
+            return Err(EngineError::FourEyes { payout_id: payout_id.clone(), requested_by });
+        }
+        let approved = self
+            .retrying(|| async {
+                let now = self.clock.now();
+                let mut tx = self.begin(work).await?;
+                let reason = if note.is_empty() { "approved" } else { note }.to_owned();
+                let moves = [PayoutMove { payout_id: payout_id.clone(), code: None, reason }];
+                let to = PayoutStatus::Approved;
+                if tx.payouts_move(org, to, &moves, &work.actor, now).await?.is_empty() {
+                    return Ok(false);
+                }
+                tx.payout_approved(org, payout_id, &work.actor, now).await?;
+                let kind = EventKind::PayoutApproved;
+                telling::tell_payouts(&mut tx, org, kind, &[payout_id], now).await?;
+                let amount = Money::new(payout.amount_minor, payout.currency);
+                let detail = json!({
+                    "affiliateId": payout.affiliate_id, "amount": amount.to_string(),
+                    "currency": payout.currency, "requestedBy": payout.requested_by, "note": note,
+                });
+                let act = ("payout.approved", payout_id.as_str());
+                self.keep_act(&mut tx, org, work, act, detail).await?;
+                tx.commit().await?;
+                Ok(true)
+            })
+            .await?;
+        if approved {
+            return Ok(());
+        }
+        let payout = self.store.payout(org, payout_id).await?;
+        let payout = payout.ok_or(EngineError::NoPayout { payout_id: payout_id.clone() })?;
+        let hint = match payout.status {
+            PayoutStatus::Approved => ": somebody was first",
+            status if status.is_open() => ": it is being sent",
+            _ => ": it has ended",
+        };
+        let (payout_id, status) = (payout_id.clone(), payout.status);
+        Err(EngineError::WrongStatus { payout_id, status, verb: "approved", hint })
+    }
+
+    /// Says from which amount on the payouts of a program wait for an approval: those of more than
+    /// `limit`, in its currency; with no amount none does. It counts for payouts requested from
+    /// now on.
+    ///
+    /// # Errors
+    /// [`EngineError::NoProgram`] unless the program has that currency; [`EngineError::BadAmount`].
+    pub async fn approve_above(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        program: &ProgramId,
+        (currency, limit_minor): (Currency, Option<i64>),
+    ) -> Result<(), EngineError> {
+        let limit = limit_minor.map(|minor| Money::new(minor, currency));
+        if let Some(amount) = limit.filter(|limit| limit.minor < 0) {
+            return Err(EngineError::BadAmount { amount, wants: "0 or more".to_owned() });
+        }
+        self.retrying(|| async {
+            let mut tx = self.begin(work).await?;
+            if !tx.approval_limit(org, program, currency, limit_minor).await? {
+                let program_id = program.to_string();
+                return Err(EngineError::NoProgram { program_id, currency: currency.to_string() });
+            }
+            let above = limit.map(|limit| limit.to_string());
+            let detail = json!({"currency": currency, "approveAbove": above});
+            let act = ("program.approval_changed", program.as_str());
+            self.keep_act(&mut tx, org, work, act, detail).await?;
+            tx.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Whether two actors are one person: `staff:ann` at the API and `cli:ann` at the command line are.
+/// A schedule is nobody, and whoever may approve may approve what it asked for.
+fn is_one_person(one: &str, other: &str) -> bool {
+    let person = |actor: &str| {
+        let (role, id) = actor.split_once(':')?;
+        (role != "system").then(|| id.to_owned())
+    };
+    one == other || person(one).is_some_and(|one| person(other).as_ref() == Some(&one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_one_person;
+
+    #[test]
+    fn one_person_is_one_whichever_door_they_came_by() {
+        assert!(is_one_person("staff:ann", "staff:ann"));
+        assert!(is_one_person("partner:ann", "staff:ann"));
+        assert!(is_one_person("cli:ann", "staff:ann"));
+        assert!(!is_one_person("staff:ann", "staff:ben"));
+        assert!(!is_one_person("system:auto-payout", "staff:auto-payout"));
+    }
+}
