@@ -50,6 +50,13 @@ impl Clock {
         T::from_parts(millis, random_bits())
     }
 
+    /// `N` bytes that nobody can guess, for keys and secrets.
+    pub fn secret<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        fill(&mut bytes);
+        bytes
+    }
+
     /// `base`, give or take a fifth at random, so that checks of one batch spread out.
     pub fn jittered(&self, base: TimeDelta) -> TimeDelta {
         let permille = i64::try_from(random_bits() % 401).expect("below 401") - 200;
@@ -60,7 +67,11 @@ impl Clock {
 /// 128 bits from the operating system.
 fn random_bits() -> u128 {
     let mut bytes = [0; 16];
-    #[expect(clippy::disallowed_methods, reason = "this is the room for randomness")]
-    getrandom::fill(&mut bytes).expect("the operating system has randomness");
+    fill(&mut bytes);
     u128::from_le_bytes(bytes)
+}
+
+fn fill(bytes: &mut [u8]) {
+    #[expect(clippy::disallowed_methods, reason = "this is the room for randomness")]
+    getrandom::fill(bytes).expect("the operating system has randomness");
 }

@@ -20,6 +20,7 @@ use thiserror::Error;
 pub use crate::access::AuthSettings;
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
 use crate::telemetry::{LogFormat, LogLevel};
+pub use crate::vault::VaultSettings;
 
 pub use layers::Origin;
 pub use shown::{ShownSetting, without_password};
@@ -41,6 +42,7 @@ pub struct Config {
     pub http: HttpSettings,
     pub methods: MethodsSettings,
     pub auth: AuthSettings,
+    pub vault: VaultSettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
     settings: BTreeMap<String, Setting>,
@@ -238,6 +240,7 @@ impl Config {
             http: merged.get("http")?,
             methods: merged.get("methods")?,
             auth: merged.get("auth")?,
+            vault: merged.get("vault")?,
             providers: merged.get("providers")?,
             settings,
         })

@@ -143,6 +143,10 @@ pub(super) fn check_together(settings: &BTreeMap<String, Setting>) -> Result<(),
             return Err(wrong(settings, key, format!("a value, since {other} is set")));
         }
     }
+    if !is_empty(settings, "vault.master_keys") && !is_empty(settings, "vault.master_key_file") {
+        let expected = "nothing, since vault.master_keys is set: the keys are in one place";
+        return Err(wrong(settings, "vault.master_key_file", expected.to_owned()));
+    }
     Ok(())
 }
 

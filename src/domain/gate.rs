@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::words::words;
 use super::{
-    AffiliateId, AffiliateStatus, Currency, Destination, MethodId, MethodStatus, Money,
-    PayoutOrigin, ProgramId, ProgramStatus, WalletStatus,
+    AffiliateId, AffiliateStatus, Currency, DestinationId, MethodId, MethodKind, MethodStatus,
+    Money, PayoutOrigin, ProgramId, ProgramStatus, WalletStatus,
 };
 
 words! {
@@ -68,10 +68,28 @@ pub struct Candidate {
 #[derive(Debug, Clone)]
 pub struct CandidateMethod {
     pub method_id: MethodId,
+    pub kind: MethodKind,
     pub status: MethodStatus,
     /// From when on it may be paid; `None` if it need not cool off.
     pub usable_from: Option<DateTime<Utc>>,
-    pub destination: Destination,
+    /// Where it pays to; what that is is none of the gates' business.
+    pub destination_id: DestinationId,
+}
+
+impl CandidateMethod {
+    /// The method as it stands for a payout that is pinned to `destination_id`. If it was pointed
+    /// elsewhere since, its word is about another destination: this one was verified when the
+    /// payout was asked, and stays good unless the method is disabled.
+    pub fn stand_for(&mut self, destination_id: DestinationId) {
+        if self.destination_id == destination_id {
+            return;
+        }
+        self.destination_id = destination_id;
+        self.usable_from = None;
+        if self.status != MethodStatus::Disabled {
+            self.status = MethodStatus::Verified;
+        }
+    }
 }
 
 /// What is asked of a candidate.
@@ -127,8 +145,7 @@ fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
             (status == AffiliateStatus::Active, "affiliate active".into(), status.to_string())
         }
         Gate::NoMethod => {
-            let found =
-                candidate.method.as_ref().map(|method| method.destination.kind().to_string());
+            let found = candidate.method.as_ref().map(|method| method.kind.to_string());
             (found.is_some(), "a payout method".into(), found.unwrap_or_else(|| "none".into()))
         }
         Gate::MethodUnverified => {
@@ -197,10 +214,8 @@ fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::MethodKind;
 
     fn payable() -> Candidate {
-        let destination = Destination::parse(MethodKind::Paypal, r#"{"email":"a@b.c"}"#);
         Candidate {
             affiliate_id: "aff-1".parse().expect("an id"),
             program_id: "creator".parse().expect("an id"),
@@ -214,9 +229,10 @@ mod tests {
             approval_minor: None,
             method: Some(CandidateMethod {
                 method_id: "pm_1".parse().expect("an id"),
+                kind: MethodKind::Paypal,
                 status: MethodStatus::Verified,
                 usable_from: None,
-                destination: destination.expect("usable"),
+                destination_id: "de_1".parse().expect("an id"),
             }),
             paid_in_period: false,
         }

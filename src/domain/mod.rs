@@ -27,9 +27,10 @@ pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use event::{DeliveryStatus, EventKind, Wants, WantsError};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
-    Actor, AdjustmentId, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, EndpointId,
-    EventId, IdError, MethodId, Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference,
-    RefundId, RequestId, RunId, SubmissionId, TransferId, VerificationId,
+    Actor, AdjustmentId, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId,
+    DestinationId, EndpointId, EventId, IdError, KeyId, MethodId, Minted, NoticeId, OrgId,
+    PartnerId, PayoutId, ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId,
+    TransferId, VerificationId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};

@@ -273,11 +273,7 @@ impl Engine {
         org: &OrgId,
         affiliate: &AffiliateId,
     ) -> Result<(MethodStatus, Option<Problem>), EngineError> {
-        let method_id = self.store.default_method(org, affiliate).await?;
-        let method = match method_id {
-            Some(id) => self.store.method(org, &id).await?,
-            None => None,
-        };
+        let method = self.store.method_of(org, affiliate).await?;
         match method.filter(|method| method.status != MethodStatus::Disabled) {
             Some(method) => self.vet_method(work, org, &method).await,
             None => Err(EngineError::NoMethod { affiliate_id: affiliate.to_string() }),
@@ -380,8 +376,7 @@ impl Engine {
             _ => (EventKind::MethodFailed, "method.failed"),
         };
         tell_method(tx, org, event, told, now).await?;
-        let detail =
-            json!({ "affiliateId": told.affiliate_id, "code": code, "reason": reason });
+        let detail = json!({ "affiliateId": told.affiliate_id, "code": code, "reason": reason });
         self.keep_act(tx, org, work, (action, told.method_id.as_str()), detail).await
     }
 
@@ -426,7 +421,10 @@ impl Engine {
         now: DateTime<Utc>,
     ) -> Result<DestinationId, EngineError> {
         let destination_id: DestinationId = self.clock.mint();
-        let new = NewDestination { destination_id: destination_id.clone(), destination };
+        let new = NewDestination {
+            destination_id: destination_id.clone(),
+            destination: destination.clone(),
+        };
         tx.destinations_insert(org, &[new], now).await?;
         Ok(destination_id)
     }

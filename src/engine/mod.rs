@@ -11,6 +11,7 @@ mod asking;
 mod audit;
 mod breaks;
 mod cancel;
+mod deposits;
 mod enrol;
 mod explain;
 mod freeze;
@@ -19,6 +20,7 @@ mod ledger;
 mod mail;
 mod methods;
 mod outcome;
+mod proving;
 mod prune;
 mod reconcile;
 mod release;
@@ -54,6 +56,8 @@ pub use adjust::Adjustment;
 pub use audit::{AuditLine, INVARIANTS};
 pub use breaks::{Against, Compared};
 pub use explain::{Explanation, WalletExplanation};
+pub use methods::{BroughtMethod, MethodEdit, MethodError};
+pub use proving::{ConsentSaid, Consented, Started};
 pub use prune::Keep;
 pub use reconcile::Reach;
 pub use request::{AutoRequest, PersonRequest};
@@ -207,6 +211,8 @@ pub enum EngineError {
     NoMethod { affiliate_id: String },
     #[error("the {kind} method of affiliate {affiliate_id} keeps its status: {problem}")]
     NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
+    #[error(transparent)]
+    Method(#[from] MethodError),
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -243,6 +249,7 @@ impl EngineError {
             Self::MayStillLeave { .. } => "may_still_leave",
             Self::NoMethod { .. } => "no_method",
             Self::NotVetted { .. } => "not_vetted",
+            Self::Method(error) => error.code(),
             Self::Refused { .. } => "refused",
         }
     }
@@ -267,6 +274,7 @@ impl EngineError {
                 | Self::BeingAsked { .. }
                 | Self::MayStillLeave { .. }
                 | Self::NoMethod { .. }
+                | Self::Method(_)
                 | Self::Refused { .. }
         )
     }

@@ -59,7 +59,8 @@ impl Engine {
         method_id: &MethodId,
     ) -> Result<Started, EngineError> {
         let method = self.store.method(org, method_id).await?;
-        let method = method.ok_or_else(|| MethodError::NoMethod { method_id: method_id.clone() })?;
+        let method =
+            method.ok_or_else(|| MethodError::NoMethod { method_id: method_id.clone() })?;
         match method.destination.kind() {
             MethodKind::Paypal => self.start_consent(work, org, &method).await,
             MethodKind::Ach => self.start_deposits(work, org, &method).await,
@@ -184,10 +185,8 @@ impl Engine {
                 }
             }
         };
-        let work = Work {
-            request_id: Some(request_id.to_owned()),
-            ..Work::by_person(starter(&consent))
-        };
+        let work =
+            Work { request_id: Some(request_id.to_owned()), ..Work::by_person(starter(&consent)) };
         let consented = self.retrying(|| self.keep_consent(&org, &work, &consent, &vetted)).await?;
         Ok((org, consented))
     }

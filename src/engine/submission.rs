@@ -9,8 +9,7 @@ use sha2::{Digest, Sha256};
 use super::outcome::{Stamp, end_transfers};
 use super::{Engine, EngineError, Tally};
 use crate::domain::{
-    AffiliateId, Destination, Money, OrgId, PayoutId, PayoutOrigin, Reference, SubmissionId,
-    TransferState,
+    AffiliateId, Money, OrgId, PayoutId, PayoutOrigin, Reference, SubmissionId, TransferState,
 };
 use crate::providers::{Outgoing, OutgoingItem, Problem, Provider};
 use crate::store::{
@@ -23,7 +22,6 @@ pub(super) struct Member {
     pub payout_id: PayoutId,
     pub affiliate_id: AffiliateId,
     pub amount: Money,
-    pub destination: Destination,
 }
 
 impl From<&Transfer> for Member {
@@ -32,7 +30,6 @@ impl From<&Transfer> for Member {
             payout_id: transfer.payout_id.clone(),
             affiliate_id: transfer.affiliate_id.clone(),
             amount: transfer.amount,
-            destination: transfer.destination.clone(),
         }
     }
 }
@@ -92,7 +89,6 @@ impl Engine {
             affiliate_id: member.affiliate_id,
             amount: member.amount,
             reference: self.clock.mint(),
-            destination: member.destination,
         };
         Some(NewSubmission {
             submission_id: self.clock.mint::<SubmissionId>(),

@@ -72,11 +72,7 @@ impl<'a> ToldMethod<'a> {
     }
 
     /// A method in hand, as it will stand.
-    pub fn of(
-        held: &'a HeldMethod,
-        status: MethodStatus,
-        why: Option<(&'a str, &'a str)>,
-    ) -> Self {
+    pub fn of(held: &'a HeldMethod, status: MethodStatus, why: Option<(&'a str, &'a str)>) -> Self {
         Self { why, ..Self::new(&held.method_id, &held.affiliate_id, held.kind, status) }
     }
 }

@@ -139,6 +139,13 @@ pub(super) struct AddMethod {
     destination: BTreeMap<String, String>,
 }
 
+impl AddMethod {
+    /// For whom it is, if somebody says so.
+    pub(super) fn affiliate_id(&self) -> Option<&str> {
+        self.affiliate_id.as_deref()
+    }
+}
+
 /// What is to become of a method. What is left out stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -265,7 +272,10 @@ pub(super) async fn bring(
     Ok((is_new, known(desk, who, &id).await?))
 }
 
-fn destination(kind: MethodKind, fields: &BTreeMap<String, String>) -> Result<Destination, Problem> {
+fn destination(
+    kind: MethodKind,
+    fields: &BTreeMap<String, String>,
+) -> Result<Destination, Problem> {
     let json = serde_json::to_string(fields).expect("a map of text is always JSON");
     Destination::parse(kind, &json)
         .map_err(|wrong| Problem::meaningless("destination_unusable", wrong.to_string()))

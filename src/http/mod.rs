@@ -11,9 +11,11 @@ mod body;
 mod brought;
 mod docs;
 mod door;
+mod methods;
 mod page;
 mod problem;
 mod serve;
+mod staff_methods;
 mod webhooks;
 
 use std::sync::Arc;
@@ -62,6 +64,16 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
     Door::new(desk.clone(), OpenApiRouter::with_openapi(docs::document()))
         .route(Access::read(P::ReconcileRead), routes!(alerts::list))
         .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
+        .route(Access::PARTNER, routes!(methods::list, methods::add))
+        .route(Access::PARTNER, routes!(methods::show, methods::change, methods::disable))
+        .route(Access::PARTNER, routes!(methods::verify))
+        .route(Access::PARTNER, routes!(methods::confirm))
+        .open(routes!(methods::paypal_callback))
+        .route(Access::read(P::MethodsRead), routes!(staff_methods::list))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::add))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::verify))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::reject))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::disable))
         .into_router()
 }
 

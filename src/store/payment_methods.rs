@@ -36,6 +36,8 @@ const METHODS_OF_PARTNER: &str = methods!(
      ORDER BY m.method_id LIMIT $3"
 );
 const METHOD: &str = methods!("WHERE m.org_id = $1 AND m.method_id = $2");
+const METHOD_OF_AFFILIATE: &str =
+    methods!("WHERE m.org_id = $1 AND m.affiliate_id = $2 AND m.is_default = 1");
 
 const AFFILIATES_OF_PARTNER: &str = "
     SELECT affiliate_id FROM affiliates WHERE org_id = $1 AND partner_id = $2
@@ -247,6 +249,20 @@ impl Store {
         id: &MethodId,
     ) -> Result<Option<PaymentMethod>, StoreError> {
         let rows: Vec<MethodRow> = sql(METHOD).bind(org).bind(id).read_all(&self.pools).await?;
+        Ok(self.open_methods(org, rows).await?.pop())
+    }
+
+    /// The method that an affiliate is paid by, if there is one.
+    ///
+    /// # Errors
+    /// As [`Store::methods`].
+    pub async fn method_of(
+        &self,
+        org: &OrgId,
+        affiliate: &AffiliateId,
+    ) -> Result<Option<PaymentMethod>, StoreError> {
+        let query = sql(METHOD_OF_AFFILIATE).bind(org).bind(affiliate);
+        let rows: Vec<MethodRow> = query.read_all(&self.pools).await?;
         Ok(self.open_methods(org, rows).await?.pop())
     }
 

@@ -6,8 +6,8 @@ use sqlx::FromRow;
 use super::dialect::{Value, sql};
 use super::{Store, StoreError, Tx};
 use crate::domain::{
-    Actor, AffiliateId, DestinationId, MethodId, OrgId, PayoutId, PayoutStatus, VerificationId,
-    VerificationKind, VerificationStatus,
+    Actor, AffiliateId, DestinationId, MethodId, MethodKind, OrgId, PayoutId, PayoutStatus,
+    VerificationId, VerificationKind, VerificationStatus,
 };
 
 const STARTS: &str = "
@@ -66,7 +66,9 @@ const METHODS_FAIL: &str = "
     FROM failed
     WHERE payout_methods.org_id = $1 AND payout_methods.method_id = failed.method_id
       AND payout_methods.destination_id = failed.destination_id
-      AND payout_methods.status = 'pending'";
+      AND payout_methods.status = 'pending'
+    RETURNING payout_methods.method_id, payout_methods.affiliate_id, payout_methods.kind,
+              payout_methods.status_code, payout_methods.status_reason";
 
 /// A try to prove a method, as it stands.
 #[derive(Debug, Clone, FromRow)]
@@ -111,6 +113,23 @@ pub struct Starts {
     pub of_affiliate: i64,
     /// The first of them.
     pub first_at: Option<DateTime<Utc>>,
+}
+
+/// A method that has just failed with its verification.
+#[derive(Debug, FromRow)]
+pub struct FailedMethod {
+    pub method_id: MethodId,
+    pub affiliate_id: AffiliateId,
+    pub kind: MethodKind,
+    status_code: Option<String>,
+    status_reason: Option<String>,
+}
+
+impl FailedMethod {
+    /// A code and words, where somebody said so.
+    pub fn why(&self) -> Option<(&str, &str)> {
+        Some((self.status_code.as_deref()?, self.status_reason.as_deref()?))
+    }
 }
 
 #[derive(Debug, FromRow)]
@@ -246,32 +265,32 @@ impl Tx {
     }
 
     /// Fails the open tries whose deposits ended without arriving: (payout, code, reason). With
-    /// `methods_too` their methods fail with them, as far as they are still what was tried.
+    /// `methods_too` their methods fail with them, as far as they are still what was tried: those.
     pub async fn verifications_fail(
         &mut self,
         org: &OrgId,
         ended: &[(&PayoutId, Option<&str>, &str)],
         methods_too: bool,
         now: DateTime<Utc>,
-    ) -> Result<Vec<MethodId>, StoreError> {
+    ) -> Result<Vec<FailedMethod>, StoreError> {
         let row = |(payout, code, reason): &(&PayoutId, Option<&str>, &str)| {
             vec![Value::from(*payout), (*code).into(), (*reason).into()]
         };
         let rows: Vec<_> = ended.iter().map(row).collect();
         let update = sql(VERIFICATIONS_FAIL).bind(org).bind(now);
         let failed: Vec<FailedRow> = update.all_with(self, &rows).await?;
-        if !failed.is_empty() && methods_too {
-            let row = |row: &FailedRow| {
-                vec![
-                    (&row.method_id).into(),
-                    (&row.destination_id).into(),
-                    row.reason_code.clone().into(),
-                    row.reason.clone().into(),
-                ]
-            };
-            let rows: Vec<_> = failed.iter().map(row).collect();
-            sql(METHODS_FAIL).bind(org).run_with(self, &rows).await?;
+        if !methods_too {
+            return Ok(Vec::new());
         }
-        Ok(failed.into_iter().map(|row| row.method_id).collect())
+        let row = |row: &FailedRow| {
+            vec![
+                (&row.method_id).into(),
+                (&row.destination_id).into(),
+                row.reason_code.clone().into(),
+                row.reason.clone().into(),
+            ]
+        };
+        let rows: Vec<_> = failed.iter().map(row).collect();
+        sql(METHODS_FAIL).bind(org).all_with(self, &rows).await
     }
 }

@@ -7,7 +7,7 @@
 mod statement;
 mod value;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool};
 use tracing::log::LevelFilter;
 
 use super::StoreError;
+use crate::vault::Vault;
 pub(super) use statement::sql;
 pub(super) use value::Value;
 
@@ -44,7 +45,11 @@ pub(super) enum Pools {
 
 /// A transaction that may write. Dropped without a commit, it rolls back.
 #[derive(Debug)]
-pub struct Tx(Session);
+pub struct Tx {
+    session: Session,
+    /// Opens and seals what goes through it.
+    pub(super) vault: Vault,
+}
 
 #[derive(Debug)]
 enum Session {
@@ -84,6 +89,8 @@ impl Pools {
             .busy_timeout(Duration::from_secs(30))
             .foreign_keys(true)
             .pragma("cache_size", "-65536")
+            // What is deleted or overwritten is gone from the file as well.
+            .pragma("secure_delete", "ON")
             .disable_statement_logging();
         let folder = options.get_filename().parent().filter(|folder| *folder != Path::new(""));
         if let Some(folder) = folder.filter(|_| create) {
@@ -106,6 +113,16 @@ impl Pools {
         match self {
             Self::Sqlite { .. } => "sqlite",
             Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// The file, of an embedded database.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Sqlite { writer, .. } => {
+                Some(writer.connect_options().get_filename().to_path_buf())
+            }
+            Self::Postgres(_) => None,
         }
     }
 
@@ -146,13 +163,14 @@ impl Pools {
 
     /// Begins a transaction that may write. On SQLite it takes the write lock at once
     /// (IMMEDIATE), so that it cannot fail half-way for want of it.
-    pub async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(Tx(match self {
+    pub async fn begin(&self, vault: Vault) -> Result<Tx, StoreError> {
+        let session = match self {
             Self::Sqlite { writer, .. } => {
                 Session::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
             }
             Self::Postgres(pool) => Session::Postgres(pool.begin().await?),
-        }))
+        };
+        Ok(Tx { session, vault })
     }
 
     /// The database's own clock: leases are measured by it, whatever the replicas' clocks say.
@@ -198,7 +216,7 @@ impl Tx {
     /// The database's own clock, asked on this transaction's connection: a second one may not
     /// come free while this one is held.
     pub async fn database_now(&mut self) -> Result<DateTime<Utc>, StoreError> {
-        let text = match self.0 {
+        let text = match self.session {
             Session::Sqlite(_) => SQLITE_NOW,
             Session::Postgres(_) => POSTGRES_NOW,
         };
@@ -208,7 +226,7 @@ impl Tx {
 
     /// Makes all of it durable, or none.
     pub async fn commit(self) -> Result<(), StoreError> {
-        match self.0 {
+        match self.session {
             Session::Sqlite(tx) => tx.commit().await?,
             Session::Postgres(tx) => tx.commit().await?,
         }
