@@ -11,6 +11,7 @@ pub mod formats;
 pub mod http;
 pub mod import;
 pub mod jobs;
+pub mod notify;
 pub mod providers;
 pub mod sandbox;
 pub mod store;

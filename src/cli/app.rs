@@ -14,6 +14,7 @@ use crate::config::{Config, VaultSettings, user_name, without_password};
 use crate::domain::{Actor, OrgId};
 use crate::engine::{Engine, EngineSettings, MethodRules, Work};
 use crate::jobs::{Catalog, Runner, RunnerSettings};
+use crate::notify::Notifier;
 use crate::providers::{Ach, Paypal, Provider, Stripe, Wire};
 use crate::store::Store;
 use crate::vault::{MasterKeys, Vault, make_key_file};
@@ -180,6 +181,12 @@ pub fn rails(config: &Config) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
     }
     check_folders(config)?;
     Ok(rails)
+}
+
+/// Who tells others, over an engine's store.
+pub fn notifier(config: &Config, engine: &Engine) -> anyhow::Result<Notifier> {
+    let (store, clock) = (engine.store.clone(), engine.clock.clone());
+    Notifier::new(store, clock, config.notify.clone()).context("[notify] cannot be used")
 }
 
 /// A folder that payments leave by is none that answers come in by: else payoutd would take its own

@@ -6,10 +6,13 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
+use super::app::notifier;
 use super::{App, Exit};
 use crate::access::Gatekeeper;
 use crate::config::Config;
+use crate::notify::{Courier, Notifier};
 use crate::{daemon, http};
 
 /// Runs the daemon until it is told to stop.
@@ -19,14 +22,20 @@ pub async fn run(config: &Config) -> anyhow::Result<Exit> {
         None => None,
     };
     let app = App::open(config).await?;
-    let desk = desk(&app, config)?;
+    let notifier = notifier(config, &app.engine)?;
+    let desk = desk(&app, config, notifier.clone())?;
     let stop = CancellationToken::new();
     daemon::stop_on_signals(&stop)?;
     let served = listener.map(|listener| tokio::spawn(http::serve(listener, desk, stop.clone())));
+    let (courier, told) = (Courier::new(notifier), stop.clone());
+    let told = tokio::spawn(async move { courier.run(&told).await });
     let drain = Duration::from_millis(config.jobs.drain_ms);
     let drained = daemon::run(&app.runner, drain, &stop).await;
     // The server stops with the daemon, also if the daemon could not start.
     stop.cancel();
+    if tokio::time::timeout(drain, told).await.is_err() {
+        warn!(event = "notify.drain.timed_out", "what is in hand is found by its lease");
+    }
     if let Some(served) = served {
         served.await?;
     }
@@ -41,7 +50,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     listener.with_context(|| format!("cannot listen on {address} ([http] listen)"))
 }
 
-fn desk(app: &App, config: &Config) -> anyhow::Result<http::Desk> {
+fn desk(app: &App, config: &Config, notifier: Notifier) -> anyhow::Result<http::Desk> {
     let settings = &config.http;
     let (store, clock) = (app.engine.store.clone(), app.engine.clock.clone());
     let limits = http::Limits {
@@ -52,6 +61,7 @@ fn desk(app: &App, config: &Config) -> anyhow::Result<http::Desk> {
     Ok(http::Desk {
         engine: app.engine.clone(),
         runner: app.runner.clone(),
+        notifier,
         gatekeeper: Gatekeeper::new(store, clock, &config.auth)?,
         limits,
         cors_origins: settings.cors_origins().into(),

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use crate::access::AuthSettings;
+pub use crate::notify::NotifySettings;
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
 use crate::telemetry::{LogFormat, LogLevel};
 pub use crate::vault::VaultSettings;
@@ -43,6 +44,7 @@ pub struct Config {
     pub methods: MethodsSettings,
     pub auth: AuthSettings,
     pub vault: VaultSettings,
+    pub notify: NotifySettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
     settings: BTreeMap<String, Setting>,
@@ -241,6 +243,7 @@ impl Config {
             methods: merged.get("methods")?,
             auth: merged.get("auth")?,
             vault: merged.get("vault")?,
+            notify: merged.get("notify")?,
             providers: merged.get("providers")?,
             settings,
         })

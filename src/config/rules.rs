@@ -47,6 +47,8 @@ const RULES: &[(&str, Rule)] = &[
     ("auth.leeway_s", Between(0, 600)),
     ("methods.cooling_hours", Between(0, 720)),
     ("methods.starts_per_day", Between(1, 100)),
+    ("notify.timeout_ms", Between(100, 60_000)),
+    ("notify.secret_overlap_hours", Between(0, 720)),
     ("providers.paypal.base_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.authorize_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.batch_size", Between(1, 15_000)),

@@ -16,6 +16,8 @@ mod page;
 mod problem;
 mod serve;
 mod staff_methods;
+mod webhook_deliveries;
+mod webhook_endpoints;
 mod webhooks;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use crate::access::Gatekeeper;
 use crate::domain::{Access, Permission};
 use crate::engine::Engine;
 use crate::jobs::Runner;
+use crate::notify::Notifier;
 use door::Door;
 use problem::Problem;
 
@@ -53,6 +56,7 @@ pub struct Desk {
     pub engine: Engine,
     pub runner: Runner,
     pub gatekeeper: Gatekeeper,
+    pub notifier: Notifier,
     pub limits: Limits,
     /// The origins whose pages may call from browsers; none by default.
     pub cors_origins: Arc<[String]>,
@@ -74,6 +78,14 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write(P::MethodsWrite), routes!(staff_methods::verify))
         .route(Access::write(P::MethodsWrite), routes!(staff_methods::reject))
         .route(Access::write(P::MethodsWrite), routes!(staff_methods::disable))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::add))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::show))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::change))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::delete))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::rotate))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_deliveries::list))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_deliveries::replay))
         .into_router()
 }
 

@@ -8,6 +8,7 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use payoutd::access::{AuthSettings, Gatekeeper};
 use payoutd::engine::Engine;
 use payoutd::http::{Desk, Limits, serve};
+use payoutd::notify::Notifier;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -151,10 +152,28 @@ impl Harness {
         Desk {
             runner: self.runner_of(engine.clone(), catalog),
             engine,
+            notifier: self.notifier(),
             gatekeeper: gatekeeper.expect("usable settings"),
             limits,
             cors_origins: Arc::from([]),
         }
+    }
+
+    /// Who tells others of this story: loopback may be called.
+    pub fn notifier(&self) -> Notifier {
+        self.notifier_with(json!({}))
+    }
+
+    /// The same with some settings changed.
+    pub fn notifier_with(&self, change: Value) -> Notifier {
+        let mut settings =
+            json!({ "timeout_ms": 5_000, "allow_private": true, "secret_overlap_hours": 24 });
+        for (key, value) in change.as_object().into_iter().flatten() {
+            settings[key] = value.clone();
+        }
+        let settings = serde_json::from_value(settings).expect("settings");
+        let notifier = Notifier::new(self.store.clone(), self.clock.clone(), settings);
+        notifier.expect("a notifier")
     }
 
     /// A staff member's token.
