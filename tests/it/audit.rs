@@ -67,14 +67,14 @@ fn versions(wallet: &str, by: i64) -> String {
 #[test]
 fn every_invariant_has_its_breach_below() {
     let numbers: Vec<u32> = INVARIANTS.iter().map(|invariant| invariant.number).collect();
-    assert_eq!(numbers, (1..=17).collect::<Vec<_>>(), "plant a breach of the new one, too");
+    assert_eq!(numbers, (1..=20).collect::<Vec<_>>(), "plant a breach of the new one, too");
 }
 
 on_both! {
     async fn a_sound_ledger_passes_and_every_invariant_is_counted(h: &Harness) {
         world(h).await;
         let run = h.job("audit-ledger").await;
-        assert_eq!((run.state.as_str(), run.seen, run.acted, run.failed), ("succeeded", 17, 17, 0));
+        assert_eq!((run.state.as_str(), run.seen, run.acted, run.failed), ("succeeded", 20, 20, 0));
     }
 
     async fn i1_finds_a_wallet_that_is_not_the_sum_of_its_entries(h: &Harness) {
@@ -90,7 +90,8 @@ on_both! {
 
     async fn i2_finds_a_wallet_with_a_version_and_no_entries(h: &Harness) {
         world(h).await;
-        let wallet = "INSERT INTO wallets VALUES ('acme', 'cem', 'USD', 'creator', 'active', 0, 0,
+        let wallet = "INSERT INTO wallets (org_id, affiliate_id, currency, program_id, status,
+            held_minor, available_minor, in_flight_minor, paid_minor, version, updated_at) VALUES ('acme', 'cem', 'USD', 'creator', 'active', 0, 0,
             0, 0, 3, '2026-03-02T09:00:00+00:00')";
         plant(h, 2, &[wallet.to_owned()], &[2]).await;
     }
@@ -103,8 +104,8 @@ on_both! {
 
     async fn i3_finds_balances_that_do_not_follow(h: &Harness) {
         world(h).await;
-        let there = entry("ben", 4, ["x", "adjust", "earned", "available"], 5, [700, 506, 0, 0]);
-        let back = entry("ben", 5, ["y", "adjust", "available", "earned"], 5, [700, 500, 0, 0]);
+        let there = entry("ben", 4, ["x", "accrue", "earned", "available"], 5, [700, 506, 0, 0]);
+        let back = entry("ben", 5, ["y", "accrue", "available", "earned"], 5, [700, 500, 0, 0]);
         plant(h, 3, &[there, back, versions("ben", 2)], &[3]).await;
     }
 
@@ -225,5 +226,63 @@ on_both! {
         world(h).await;
         let other = "UPDATE decisions SET available_minor = 1 WHERE payout_id IS NOT NULL";
         plant(h, 17, &[other.to_owned()], &[17]).await;
+    }
+
+    async fn i4_finds_a_request_that_made_a_debt(h: &Harness) {
+        world(h).await;
+        let there = entry("ben", 4, ["x", "request", "available", "in_flight"], 501, [700, -1, 501, 0]);
+        let back = entry("ben", 5, ["y", "accrue", "in_flight", "available"], 501, [700, 500, 0, 0]);
+        plant(h, 4, &[there, back, versions("ben", 2)], &[4]).await;
+    }
+
+    async fn i8_finds_an_adjustment_that_no_payout_paid(h: &Harness) {
+        world(h).await;
+        h.adjust("ben", "adj-1", 300).await.expect("adjusted");
+        h.adjust("ben", "adj-2", 300).await.expect("adjusted");
+        let paid = "UPDATE adjustments SET allocated_minor = 300 WHERE adjustment_id = 'adj-1'";
+        plant(h, 8, &[paid.to_owned()], &[5, 8]).await;
+    }
+
+    async fn i18_finds_a_commission_that_was_reversed_without_a_reversal(h: &Harness) {
+        world(h).await;
+        h.reverse("b-0", "r-1", Some(200)).await.expect("reversed");
+        h.reverse("late-0", "r-1", Some(200)).await.expect("reversed");
+        assert_eq!(h.broken().await, []);
+        let moved = "UPDATE reversals SET amount_minor = 199 WHERE commission_id = 'b-0'";
+        plant(h, 18, &[moved.to_owned()], &[18, 19]).await;
+    }
+
+    async fn i18_finds_a_commission_that_was_credited_what_was_reversed_before(h: &Harness) {
+        world(h).await;
+        let more = "UPDATE commissions SET credited_minor = credited_minor - 1 WHERE commission_id = 'a-0'";
+        plant(h, 18, &[more.to_owned()], &[18]).await;
+    }
+
+    async fn i19_finds_an_adjustment_without_its_entry_and_an_entry_without_its_adjustment(h: &Harness) {
+        world(h).await;
+        h.adjust("ben", "adj-1", 300).await.expect("adjusted");
+        let renamed = "UPDATE adjustments SET adjustment_id = 'adj-2'";
+        plant(h, 19, &[renamed.to_owned()], &[19]).await;
+        let found = h.engine.audit().await.expect("an audit");
+        assert_eq!(found[18].breaches.len(), 2);
+    }
+
+    async fn i19_finds_a_reversal_from_another_bucket_than_its_entry(h: &Harness) {
+        world(h).await;
+        h.reverse("b-0", "r-1", Some(200)).await.expect("reversed");
+        let held = "UPDATE reversals SET from_bucket = 'held'";
+        plant(h, 19, &[held.to_owned()], &[18, 19]).await;
+    }
+
+    async fn i20_finds_a_payout_that_was_sent_without_its_approval(h: &Harness) {
+        let World { completed, .. } = world(h).await;
+        let needs = format!("UPDATE payouts SET requires_approval = 1 WHERE payout_id = '{completed}'");
+        plant(h, 20, &[needs], &[20]).await;
+    }
+
+    async fn i20_finds_an_approval_that_the_history_does_not_know(h: &Harness) {
+        let World { pending, .. } = world(h).await;
+        let by = format!("UPDATE payouts SET approved_by = 'staff:ann' WHERE payout_id = '{pending}'");
+        plant(h, 20, &[by], &[20]).await;
     }
 }

@@ -96,6 +96,7 @@ on_both! {
             method_kind: MethodKind::Paypal,
             destination_id: h.clock.mint(),
             origin: PayoutOrigin::Auto,
+            requires_approval: false,
             period: Some(period.to_owned()),
             run_id: None,
             retry_of: None,
@@ -114,10 +115,10 @@ on_both! {
         h.ledger_is_broken();
         h.enrol(program("creator"), &["ana"]).await;
         h.earn("ana", "o", &[5_000]).await;
-        h.change("UPDATE commissions SET amount_minor = 4999").await;
+        h.change("UPDATE commissions SET amount_minor = 4999, credited_minor = 4999").await;
         let refused = h.ask("ana", 5_000).await.expect_err("refused");
         let cause = std::error::Error::source(&refused).expect("a cause").to_string();
-        assert!(cause.contains("do not sum up"), "{cause}");
+        assert!(cause.contains("does not sum up"), "{cause}");
         assert_eq!((h.wallet("ana").await.available, h.count("payouts").await), (5_000, 0));
     }
 
@@ -127,6 +128,14 @@ on_both! {
         let entry = |amount: i64| format!(
             "INSERT INTO entries VALUES ('acme', 'ana', 'USD', 99, 'k', 'adjust', 'earned',
              'available', {amount}, 0, 0, 0, 0, 'cli:ana', {INSTANT})"
+        );
+        let adjustment = |amount: i64, allocated: i64, paid: i64| format!(
+            "INSERT INTO adjustments VALUES ('acme', 'a', 'ana', 'USD', {amount}, {allocated}, {paid},
+             'x', 'cli:ana', {INSTANT})"
+        );
+        let reversal = |amount: i64, from: &str| format!(
+            "INSERT INTO reversals VALUES ('acme', 'o-0', 'r', {amount}, 0, '{from}', 'x', 'cli:ana',
+             {INSTANT})"
         );
         let run = |id: &str, instant: &str, state: &str| format!(
             "INSERT INTO job_runs (run_id, job_id, kind, trigger_kind, scheduled_for, state,
@@ -144,8 +153,27 @@ on_both! {
             "UPDATE wallets SET version = -1".to_owned(),
             "UPDATE commissions SET amount_minor = -1".to_owned(),
             "UPDATE commissions SET allocated_minor = amount_minor + 1".to_owned(),
-            "UPDATE commissions SET paid_minor = allocated_minor + 1".to_owned(),
-            "UPDATE commissions SET paid_minor = -1".to_owned(),
+            "UPDATE commissions SET allocated_minor = -amount_minor - 1".to_owned(),
+            "UPDATE commissions SET paid_minor = amount_minor + 1".to_owned(),
+            "UPDATE commissions SET paid_minor = -amount_minor - 1".to_owned(),
+            "UPDATE commissions SET reversed_minor = amount_minor + 1".to_owned(),
+            "UPDATE commissions SET reversed_minor = -1".to_owned(),
+            "UPDATE commissions SET credited_minor = amount_minor + 1".to_owned(),
+            "UPDATE commissions SET credited_minor = -1".to_owned(),
+            "UPDATE commissions SET credited_at = NULL".to_owned(),
+            "UPDATE payout_lines SET commission_id = NULL".to_owned(),
+            "UPDATE payout_lines SET adjustment_id = 'adj'".to_owned(),
+            "UPDATE payouts SET requires_approval = 2".to_owned(),
+            "UPDATE program_currencies SET approval_minor = -1".to_owned(),
+            adjustment(0, 0, 0),
+            adjustment(5, 6, 0),
+            adjustment(5, 3, 4),
+            adjustment(5, -1, -1),
+            adjustment(-5, 1, 0),
+            adjustment(-5, -6, 0),
+            adjustment(-5, -3, -4),
+            reversal(0, "held"),
+            reversal(1, "paid"),
             "UPDATE payouts SET amount_minor = 0".to_owned(),
             "UPDATE payout_lines SET amount_minor = 0".to_owned(),
             "UPDATE transfers SET amount_minor = 0".to_owned(),

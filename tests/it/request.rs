@@ -2,22 +2,12 @@
 
 use chrono::TimeDelta;
 use payoutd::domain::{
-    AffiliateStatus, Gate, MethodStatus, Money, NewAffiliate, NewProgram, PayoutId, PayoutStatus,
-    RunId, Scope,
+    AffiliateStatus, Gate, MethodStatus, Money, NewAffiliate, NewProgram, PayoutStatus,
 };
-use payoutd::engine::{AutoRequest, EngineError, PersonRequest, Tally};
+use payoutd::engine::{EngineError, PersonRequest};
 use payoutd::store::DecisionRow;
 
 use crate::harness::{Harness, Wallet, affiliate, program};
-
-/// An automatic request outside of any run, for one period.
-async fn auto(h: &Harness, period: &str, page: i64) -> (RunId, Tally) {
-    let run_id: RunId = h.clock.mint();
-    let (period, scope) = (period.to_owned(), Scope::default());
-    let request = AutoRequest { run_id: run_id.clone(), period, scope, page };
-    let tally = h.engine.request_automatic(&h.work(), &h.org, &request).await;
-    (run_id, tally.expect("a run that ends"))
-}
 
 async fn decision(h: &Harness, name: &str) -> DecisionRow {
     let id = name.parse().expect("an id");
@@ -30,11 +20,6 @@ async fn failing(h: &Harness, name: &str) -> Vec<Gate> {
     let gates: Vec<_> = decision.failing().expect("gates").iter().map(|check| check.gate).collect();
     assert_eq!(decision.first_gate, gates.first().copied(), "{name}");
     gates
-}
-
-async fn lines(h: &Harness, payout: &PayoutId) -> Vec<(String, i64)> {
-    let lines = h.store.lines(&h.org, payout, 0, 100).await.expect("lines");
-    lines.iter().map(|line| (line.commission_id.to_string(), line.amount_minor)).collect()
 }
 
 fn changed(name: &str, change: impl FnOnce(&mut NewAffiliate)) -> NewAffiliate {
@@ -92,7 +77,7 @@ on_both! {
         h.change("UPDATE wallets SET status = 'frozen' WHERE affiliate_id = 'frozen'").await;
         h.change("UPDATE wallets SET available_minor = -5 WHERE affiliate_id = 'owing'").await;
         h.change("DELETE FROM program_currencies WHERE program_id = 'yen'").await;
-        let (_, tally) = auto(h, "2026-W10", 100).await;
+        let (_, tally) = h.ask_all("2026-W10", 100).await;
         assert_eq!((tally.seen, tally.acted), (3, 0));
         assert_eq!(failing(h, "frozen").await, [Gate::WalletFrozen]);
         assert_eq!(failing(h, "owing").await, [Gate::NegativeBalance, Gate::BelowMinimum]);
@@ -113,7 +98,7 @@ on_both! {
             h.clock.advance(TimeDelta::seconds(1));
         }
         let first = h.ask("ana", 1_000).await.expect("a payout");
-        assert_eq!(lines(h, &first).await, [("z-0".into(), 600), ("y-0".into(), 400)]);
+        assert_eq!(h.lines(&first).await, [("z-0".into(), 600), ("y-0".into(), 400)]);
         assert_eq!(h.wallet("ana").await, Wallet { available: 800, in_flight: 1_000, ..Wallet::default() });
         h.settle_all().await;
         assert_eq!(h.commission_of("z-0").await.status, "paid");
@@ -122,7 +107,7 @@ on_both! {
         h.earn("ana", "w", &[200]).await;
         let second = h.ask("ana", 1_000).await.expect("a payout");
         let rest = [("y-0".into(), 200), ("x-0".into(), 600), ("w-0".into(), 200)];
-        assert_eq!(lines(h, &second).await, rest);
+        assert_eq!(h.lines(&second).await, rest);
         h.settle_all().await;
         for order in ["z-0", "y-0", "x-0", "w-0"] {
             assert_eq!(h.commission_of(order).await.status, "paid");
@@ -134,8 +119,8 @@ on_both! {
         h.earn("ana", "o", &[5_000]).await;
         let one = h.ask("ana", 2_000).await.expect("a payout");
         let other = h.ask("ana", 3_000).await.expect("a payout");
-        assert_eq!(lines(h, &one).await, [("o-0".into(), 2_000)]);
-        assert_eq!(lines(h, &other).await, [("o-0".into(), 3_000)]);
+        assert_eq!(h.lines(&one).await, [("o-0".into(), 2_000)]);
+        assert_eq!(h.lines(&other).await, [("o-0".into(), 3_000)]);
         h.engine.cancel(&h.work(), &h.org, &one, "asked by the partner").await.expect("cancelled");
         h.settle_all().await;
         let half = h.commission_of("o-0").await;
@@ -166,7 +151,7 @@ on_both! {
         for name in &names {
             h.earn(name, name, &[1_500]).await;
         }
-        let (one, other) = tokio::join!(auto(h, "2026-W10", 4), auto(h, "2026-W10", 7));
+        let (one, other) = tokio::join!(h.ask_all("2026-W10", 4), h.ask_all("2026-W10", 7));
         assert_eq!(one.1.acted + other.1.acted, 30);
         assert_eq!(h.payouts().await.len(), 30);
         h.settle_all().await;
@@ -270,7 +255,7 @@ on_both! {
         for (i, name) in (0..).zip(&names) {
             h.earn(name, name, &[500 + 100 * i]).await;
         }
-        let (run, tally) = auto(h, "2026-W10", 2).await;
+        let (run, tally) = h.ask_all("2026-W10", 2).await;
         assert_eq!((tally.seen, tally.acted, tally.skipped["below_minimum"].count), (11, 6, 5));
         assert_eq!(tally.amounts.to_string(), "75.00 USD");
         let counts = h.store.decision_counts(&h.org, &run).await.expect("counts");

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub use api::{Answer, Api, LIMITS, answer, auth, sign, token};
 pub use database::{Database, Kind};
 pub use paper::{Paper, said};
-pub use world::{Wallet, affiliate, commission, program, usd};
+pub use world::{Wallet, affiliate, banked, commission, program, usd};
 
 use crate::loopback::Loopback;
 

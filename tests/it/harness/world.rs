@@ -2,10 +2,12 @@
 
 use payoutd::domain::{
     AffiliateStatus, Destination, MethodKind, MethodStatus, Money, NewAffiliate, NewCommission,
-    NewMethod, NewProgram, PayoutId, WalletKey,
+    NewMethod, NewProgram, PayoutId, RunId, Scope, WalletKey,
 };
-use payoutd::engine::{EngineError, PersonRequest, Verdict};
-use payoutd::store::{PayoutFilter, PayoutRow};
+use payoutd::engine::{
+    Adjustment, AutoRequest, EngineError, PersonRequest, Reversal, Reversed, Tally, Verdict,
+};
+use payoutd::store::{AuditFilter, LineRow, PayoutFilter, PayoutRow};
 use serde_json::json;
 use sqlx::FromRow;
 
@@ -65,6 +67,18 @@ pub fn affiliate(id: &str, program: &str) -> NewAffiliate {
     }
 }
 
+/// The same affiliate with a verified account at a bank.
+pub fn banked(affiliate: NewAffiliate) -> NewAffiliate {
+    let account = json!({
+        "routingNumber": "021000021", "accountNumber": "12345678", "accountType": "checking",
+        "accountHolderName": affiliate.name,
+    });
+    let destination = Destination::parse(MethodKind::Ach, &account.to_string());
+    let destination = destination.expect("an account");
+    let method = Some(NewMethod { destination, status: MethodStatus::Verified });
+    NewAffiliate { method, ..affiliate }
+}
+
 impl Harness {
     /// Enrols a program and active, payable affiliates of it.
     pub async fn enrol(&self, program: NewProgram, affiliates: &[&str]) {
@@ -112,6 +126,62 @@ impl Harness {
         let request =
             PersonRequest { wallet: self.wallet_key(affiliate), amount_minor, retry_of: None };
         self.engine.request(&self.work(), &self.org, &request).await
+    }
+
+    /// Asks for every wallet, outside of any run; `period` is that of its payouts.
+    pub async fn ask_all(&self, period: &str, page: i64) -> (RunId, Tally) {
+        let run_id: RunId = self.clock.mint();
+        let (period, scope) = (period.to_owned(), Scope::default());
+        let request = AutoRequest { run_id: run_id.clone(), period, scope, page };
+        let tally = self.engine.request_automatic(&self.work(), &self.org, &request).await;
+        (run_id, tally.expect("a run that ends"))
+    }
+
+    /// Takes a commission back for a refund, or `minor` US cents of it.
+    pub async fn reverse(
+        &self,
+        commission: &str,
+        refund: &str,
+        minor: Option<i64>,
+    ) -> Result<Reversed, EngineError> {
+        let reversal = Reversal {
+            commission_id: commission.parse().expect("an id"),
+            refund_id: refund.parse().expect("an id"),
+            amount: minor.map(usd),
+            reason: "refunded".to_owned(),
+        };
+        self.engine.reverse(&self.work(), &self.org, &reversal).await
+    }
+
+    /// Adds US cents to a wallet, or takes them; whether it did now.
+    pub async fn adjust(&self, affiliate: &str, id: &str, minor: i64) -> Result<bool, EngineError> {
+        let adjustment = Adjustment {
+            adjustment_id: id.parse().expect("an id"),
+            wallet: self.wallet_key(affiliate),
+            amount_minor: minor,
+            reason: "a bonus, or a fee".to_owned(),
+        };
+        self.engine.adjust(&self.work(), &self.org, &adjustment).await
+    }
+
+    /// What a payout pays or nets: commissions and adjustments, each with its amount.
+    pub async fn lines(&self, payout: &PayoutId) -> Vec<(String, i64)> {
+        let lines = self.store.lines(&self.org, payout, 0, 100).await.expect("lines");
+        let item = |line: &LineRow| match (&line.commission_id, &line.adjustment_id) {
+            (Some(commission), None) => commission.to_string(),
+            (None, Some(adjustment)) => adjustment.to_string(),
+            both => panic!("a line of {both:?}"),
+        };
+        lines.iter().map(|line| (item(line), line.amount_minor)).collect()
+    }
+
+    /// What the audit log holds, in alphabetical order: the clock stands still.
+    pub async fn acts(&self) -> Vec<(String, String)> {
+        let filter = AuditFilter { limit: 1_000, ..AuditFilter::default() };
+        let rows = self.store.audit_page(&self.org, &filter).await.expect("acts");
+        let mut acts: Vec<_> = rows.into_iter().map(|row| (row.action, row.subject)).collect();
+        acts.sort();
+        acts
     }
 
     pub fn wallet_key(&self, affiliate: &str) -> WalletKey {
