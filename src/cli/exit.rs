@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
+use crate::access::{AccessError, KeyError};
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::import::ImportError;
@@ -44,6 +45,9 @@ pub fn exit_code_of(error: &anyhow::Error) -> Exit {
 }
 
 fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if cause.is::<AccessError>() {
+        return Some(Exit::Usage);
+    }
     if cause.is::<UsageError>() || cause.is::<ConfigError>() || cause.is::<CatalogError>() {
         return Some(Exit::Usage);
     }
@@ -51,6 +55,9 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         return Some(Exit::Usage);
     }
     if matches!(cause.downcast_ref(), Some(StoreError::UnknownUrl)) {
+        return Some(Exit::Usage);
+    }
+    if matches!(cause.downcast_ref(), Some(KeyError::NoKey { .. } | KeyError::Unusable(_))) {
         return Some(Exit::Usage);
     }
     if let Some(error) = cause.downcast_ref::<EngineError>() {

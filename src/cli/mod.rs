@@ -10,6 +10,7 @@ mod doctor;
 mod exit;
 mod import;
 mod job;
+mod key;
 mod output;
 mod payout;
 mod reconcile;
@@ -112,6 +113,9 @@ enum Command {
     /// Commissions: release what is held
     #[command(subcommand)]
     Commission(commission::CommissionCommand),
+    /// API keys of services: create, list, revoke
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Where an org's money stands: commissions, wallets, payouts, the last auto-payout
     Summary {
         /// Org; may be left out if there is only one
@@ -159,6 +163,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Alert(command) => alert::run(&config, output, command).await,
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
         Command::Commission(command) => commission::run(&config, output, command).await,
+        Command::Key(command) => key::run(&config, output, command).await,
         Command::Summary { org } => summary::run(&config, output, org.as_deref()).await,
         Command::Check => check::run(&config, output).await,
         Command::Db(command) => settings::run_db(&config, output, command).await,

@@ -114,6 +114,9 @@ pub struct HttpSettings {
     pub body_timeout_ms: u64,
     pub answer_timeout_ms: u64,
     cors_origins: String,
+    pub requests_per_minute: u32,
+    pub failed_proofs_per_minute: u32,
+    pub trusted_proxies: String,
 }
 
 impl HttpSettings {

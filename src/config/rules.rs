@@ -42,6 +42,8 @@ const RULES: &[(&str, Rule)] = &[
     ("http.body_limit_bytes", Between(1_024, 67_108_864)),
     ("http.body_timeout_ms", Between(100, 600_000)),
     ("http.answer_timeout_ms", Between(100, 600_000)),
+    ("http.requests_per_minute", Between(1, 1_000_000)),
+    ("http.failed_proofs_per_minute", Between(1, 1_000_000)),
     ("auth.jwt_secret", SecretOrNone(32)),
     ("auth.jwks_url", UrlOrNone),
     ("auth.leeway_s", Between(0, 600)),

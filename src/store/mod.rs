@@ -3,6 +3,7 @@
 
 mod adjustments;
 mod alerts;
+mod api_keys;
 mod audit_log;
 mod breaks;
 mod candidates;
@@ -36,6 +37,7 @@ use thiserror::Error;
 
 pub use adjustments::{AdjustmentRow, NewAdjustment};
 pub use alerts::{AlertRow, NewAlert};
+pub use api_keys::{ApiKeyRow, NewApiKey};
 pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
 pub use candidates::{Queue, QueuedPayout};

@@ -19,6 +19,8 @@ mod audit;
 mod breaks;
 mod crash;
 mod guards;
+mod keys;
+mod matrix;
 mod model;
 mod rails;
 mod reads;
