@@ -40,9 +40,10 @@ macro_rules! text_columns {
 text_columns! {
     OrgId by as_str, ProgramId by as_str, AffiliateId by as_str, CommissionId by as_str,
     PayoutId by as_str, TransferId by as_str, SubmissionId by as_str, MethodId by as_str,
-    AdjustmentId by as_str, AlertId by as_str, AuditId by as_str, BreakId by as_str, Currency by code, DestinationId by as_str, EndpointId by as_str, EventId by as_str, KeyId by as_str, NoticeId by as_str, Reference by as_str, RefundId by as_str, RunId by as_str, VerificationId by as_str,
-    RefundId by as_str, AdjustmentId by as_str, RunId by as_str, AlertId by as_str, AuditId by as_str, BreakId by as_str, NoticeId by as_str, EndpointId by as_str, EventId by as_str, ApiKeyId by as_str,
-    Reference by as_str, Currency by code,
+    AdjustmentId by as_str, AlertId by as_str, AuditId by as_str, BreakId by as_str,
+    Currency by code, DestinationId by as_str, EndpointId by as_str, EventId by as_str,
+    KeyId by as_str, NoticeId by as_str, Reference by as_str, RefundId by as_str, RunId by as_str,
+    VerificationId by as_str, ApiKeyId by as_str,
 }
 
 macro_rules! word_columns {
@@ -58,5 +59,7 @@ trait Word {
 }
 
 word_columns! {
-    AffiliateStatus, BreakKind, Bucket, CommissionStatus, DeliveryStatus, EntryKind, EventKind, Gate, MethodKind, MethodStatus, NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus, SubmissionState, TransferState, VerificationKind, VerificationStatus, WalletStatus,
+    AffiliateStatus, BreakKind, Bucket, CommissionStatus, DeliveryStatus, EntryKind, EventKind,
+    Gate, MethodKind, MethodStatus, NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus,
+    SubmissionState, TransferState, VerificationKind, VerificationStatus, WalletStatus,
 }

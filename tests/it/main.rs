@@ -21,6 +21,7 @@ mod crash;
 mod guards;
 mod keys;
 mod matrix;
+mod methods;
 mod model;
 mod rails;
 mod reads;
