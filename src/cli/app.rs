@@ -1,26 +1,21 @@
 //! Wiring: from the configuration to a store, an engine and a runner.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
-use tracing::warn;
 
 use super::exit::UsageError;
+use super::keys;
 use crate::clock::Clock;
-use crate::config::{Config, VaultSettings, user_name, without_password};
+use crate::config::{Config, user_name, without_password};
 use crate::domain::{Actor, OrgId};
 use crate::engine::{Engine, EngineSettings, MethodRules, Work};
 use crate::jobs::{Catalog, Runner, RunnerSettings};
 use crate::notify::Notifier;
 use crate::providers::{Ach, Paypal, Provider, Stripe, Wire};
 use crate::store::Store;
-use crate::vault::{MasterKeys, Vault, make_key_file};
-
-const NO_KEY: &str = "there is no master key to seal account numbers with: make one with `payoutd \
-    vault init --file PATH` and set vault.master_key_file to it, or set vault.master_keys";
 
 /// Everything a command works with.
 pub struct App {
@@ -32,10 +27,15 @@ impl App {
     /// Opens the database, brings it up to date if the settings say so, and wires the rails that
     /// are configured.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let place = keys::place(config)?;
         let store = open_store(config).await?;
-        let store = unlock(config, store)?;
+        let store = keys::unlock(config, store, &place, true).await?;
         if config.database.auto_migrate {
             store.migrate().await?;
+            store.seal_rest().await?;
+        } else if store.unsealed().await?.is_some_and(|count| count > 0) {
+            let words = "account numbers are still in the open: run `payoutd db migrate`";
+            return Err(UsageError(words.to_owned()).into());
         }
         Self::over(config, store)
     }
@@ -87,61 +87,6 @@ impl App {
 fn no_such_org(named: &str, orgs: &[OrgId]) -> UsageError {
     let names = orgs.iter().map(OrgId::as_str).collect::<Vec<_>>().join(", ");
     UsageError(format!("there is no org \"{named}\": the orgs are {names}"))
-}
-
-/// Gives the store its vault. An embedded database makes a key of its own at first, beside itself.
-pub fn unlock(config: &Config, store: Store) -> anyhow::Result<Store> {
-    let place = key_place(config, &store);
-    let masters = match &place {
-        KeyPlace::Settings => MasterKeys::parse(&config.vault.master_keys)?,
-        KeyPlace::File(path) => MasterKeys::read_file(path)?.ok_or_else(|| no_key_file(path))?,
-        KeyPlace::Beside(path) => match MasterKeys::read_file(path)? {
-            Some(masters) => masters,
-            None => {
-                if let Some(id) = make_key_file(path, &Clock::System)? {
-                    warn!(event = "vault.key_made", id, path = %path.display(),
-                          "made a master key beside the database: keep a copy of it, apart from \
-                           copies of the database");
-                }
-                MasterKeys::read_file(path)?.ok_or_else(|| no_key_file(path))?
-            }
-        },
-        KeyPlace::Nowhere => return Err(UsageError(NO_KEY.to_owned()).into()),
-    };
-    Ok(store.with_vault(Vault::new(masters, Clock::System)))
-}
-
-/// Where the master keys are.
-pub enum KeyPlace {
-    Settings,
-    File(PathBuf),
-    /// A file that an embedded database has by itself.
-    Beside(PathBuf),
-    Nowhere,
-}
-
-/// Where the settings say that the master keys are.
-pub fn key_place(config: &Config, store: &Store) -> KeyPlace {
-    let VaultSettings { master_keys, master_key_file } = &config.vault;
-    if !master_keys.expose_secret().is_empty() {
-        return KeyPlace::Settings;
-    }
-    if !master_key_file.as_os_str().is_empty() {
-        return KeyPlace::File(master_key_file.clone());
-    }
-    store.file().map_or(KeyPlace::Nowhere, |file| {
-        let mut name = file.into_os_string();
-        name.push(".master-key");
-        KeyPlace::Beside(name.into())
-    })
-}
-
-fn no_key_file(path: &Path) -> UsageError {
-    UsageError(format!(
-        "vault.master_key_file names {}, which is not there: put it back, or make one with \
-         `payoutd vault init` if this is a new installation",
-        path.display()
-    ))
 }
 
 /// Opens the database without touching its tables.

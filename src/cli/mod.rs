@@ -11,6 +11,8 @@ mod exit;
 mod import;
 mod job;
 mod key;
+mod keys;
+mod method;
 mod output;
 mod payout;
 mod reconcile;
@@ -18,6 +20,8 @@ mod sandbox;
 mod serve;
 mod settings;
 mod summary;
+mod vault;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -107,9 +111,15 @@ enum Command {
     /// What a person has to look at
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Webhooks to others: where to, what arrived, telling it again
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Affiliates: why was one paid, or not
     #[command(subcommand)]
     Affiliate(affiliate::AffiliateCommand),
+    /// Payment methods: where affiliates' money may go
+    #[command(subcommand)]
+    Method(method::MethodCommand),
     /// Commissions: release what is held
     #[command(subcommand)]
     Commission(commission::CommissionCommand),
@@ -127,6 +137,9 @@ enum Command {
     /// The database
     #[command(subcommand)]
     Db(settings::DbCommand),
+    /// The keys that account numbers are sealed under
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
     /// The configuration
     #[command(subcommand)]
     Config(settings::ConfigCommand),
@@ -161,12 +174,15 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Payout(command) => payout::run(&config, output, command).await,
         Command::Reconcile(command) => reconcile::run(&config, output, command).await,
         Command::Alert(command) => alert::run(&config, output, command).await,
+        Command::Webhook(command) => webhook::run(&config, output, command).await,
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
+        Command::Method(command) => method::run(&config, output, command).await,
         Command::Commission(command) => commission::run(&config, output, command).await,
         Command::Key(command) => key::run(&config, output, command).await,
         Command::Summary { org } => summary::run(&config, output, org.as_deref()).await,
         Command::Check => check::run(&config, output).await,
         Command::Db(command) => settings::run_db(&config, output, command).await,
+        Command::Vault(command) => vault::run(&config, output, command).await,
         Command::Config(command) => settings::run_config(&config, output, command),
         Command::Doctor { quick } => doctor::run(&config, output, quick).await,
     }

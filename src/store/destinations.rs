@@ -9,7 +9,7 @@ use super::{Store, StoreError, Tx};
 use crate::domain::{AffiliateId, Destination, DestinationId, MethodKind, OrgId};
 use crate::vault::{Cell, OrgVault, key_of};
 
-const DESTINATIONS_INSERT: &str = "
+pub(super) const DESTINATIONS_INSERT: &str = "
     INSERT INTO destinations (org_id, destination_id, kind, sealed, key_id, last4, fingerprint,
                               blind_index, created_at)
     {rows}";

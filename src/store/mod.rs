@@ -27,8 +27,10 @@ mod provider_events;
 mod reads;
 mod reversals;
 mod runs;
+mod sealed;
 mod submissions;
 mod transfers;
+mod unsealed;
 mod verifications;
 mod wallets;
 
@@ -52,6 +54,7 @@ pub use endpoints::EndpointRow;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
 pub use events::{NewEvent, ToldPayout};
 pub use invariants::{Breach, INVARIANTS, Invariant};
+pub use keys::OrgKey;
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
 pub use methods::{Blame, MethodChange, PaidMethod};
 pub use payment_methods::{
@@ -64,6 +67,7 @@ pub use reads::{
 };
 pub use reversals::{CommissionStanding, NewReversal, ReversalRow};
 pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
+pub use sealed::{SEALED, SealedColumn};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
 pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};
@@ -169,9 +173,9 @@ impl Store {
         self.pools.name()
     }
 
-    /// The file of an embedded database.
-    pub fn file(&self) -> Option<std::path::PathBuf> {
-        self.pools.file()
+    /// The file of an embedded database, by its URL.
+    pub fn file_of(url: &str) -> Option<std::path::PathBuf> {
+        dialect::file_of(url)
     }
 
     /// Brings the tables up to date.

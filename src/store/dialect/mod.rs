@@ -32,6 +32,15 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// Longest time that the first connection may take.
 const LONGEST_CONNECT: Duration = Duration::from_secs(15);
 
+/// PostgreSQL keeps the bytes of dropped columns and deleted rows until a table is written anew.
+const CLEARED: [&str; 5] = [
+    "VACUUM (FULL, ANALYZE) payout_methods",
+    "VACUUM (FULL, ANALYZE) payouts",
+    "VACUUM (FULL, ANALYZE) notices",
+    "VACUUM (FULL, ANALYZE) provider_events",
+    "VACUUM (FULL, ANALYZE) unsealed",
+];
+
 /// The two databases. Cloning shares the pools.
 #[derive(Debug, Clone)]
 pub(super) enum Pools {
@@ -116,13 +125,24 @@ impl Pools {
         }
     }
 
-    /// The file, of an embedded database.
-    pub fn file(&self) -> Option<PathBuf> {
+    /// Writes what is left of the database anew, so that nothing deleted is in its files any
+    /// more; false if somebody else's reading keeps the write-ahead log of SQLite from being cut.
+    pub async fn clear_deleted(&self) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite { writer, .. } => {
-                Some(writer.connect_options().get_filename().to_path_buf())
+                let mut conn = writer.acquire().await?;
+                sqlx::raw_sql("VACUUM").execute(&mut *conn).await?;
+                let cut = "PRAGMA wal_checkpoint(TRUNCATE)";
+                let (busy, _, _): (i64, i64, i64) =
+                    sqlx::query_as(cut).fetch_one(&mut *conn).await?;
+                Ok(busy == 0)
             }
-            Self::Postgres(_) => None,
+            Self::Postgres(pool) => {
+                for table in CLEARED {
+                    sqlx::raw_sql(table).execute(pool).await?;
+                }
+                Ok(true)
+            }
         }
     }
 
@@ -232,6 +252,12 @@ impl Tx {
         }
         Ok(())
     }
+}
+
+/// The file of an embedded database, by its URL.
+pub(super) fn file_of(url: &str) -> Option<PathBuf> {
+    let options = url.starts_with("sqlite:").then(|| SqliteConnectOptions::from_str(url));
+    options.and_then(Result::ok).map(|options| options.get_filename().to_path_buf())
 }
 
 /// Whether the statement lost a race and may be tried again from the start of its transaction.

@@ -8,6 +8,7 @@ mod api;
 mod database;
 mod ledger;
 mod paper;
+mod receiver;
 mod world;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub use api::{Answer, Api, LIMITS, answer, auth, sign, token};
 pub use database::{Database, Kind};
 pub use paper::{Paper, said};
+pub use receiver::{Heard, Receiver};
 pub use world::{Wallet, affiliate, banked, commission, program, usd};
 
 use crate::loopback::Loopback;
