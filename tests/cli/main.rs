@@ -16,6 +16,7 @@ macro_rules! on_both {
     };
 }
 
+mod canaries;
 mod crash;
 mod cycle;
 mod daemon;
