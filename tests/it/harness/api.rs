@@ -36,11 +36,17 @@ pub struct Api {
 }
 
 /// What was answered.
-#[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Answer {
+    /// What a reader of a failed story wants to see.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.status, String::from_utf8_lossy(&self.bytes))
+    }
 }
 
 impl Answer {
