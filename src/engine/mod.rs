@@ -252,7 +252,8 @@ impl EngineError {
         )
     }
 
-    fn no_wallet(wallet: &WalletKey) -> Self {
+    /// There is no such wallet.
+    pub fn no_wallet(wallet: &WalletKey) -> Self {
         Self::NoWallet {
             affiliate_id: wallet.affiliate_id.to_string(),
             currency: wallet.currency.to_string(),

@@ -14,13 +14,17 @@ mod docs;
 mod door;
 mod keys;
 mod page;
+mod payout_acts;
 mod problem;
 mod proxies;
 mod rates;
+mod reversals;
 mod serve;
+mod wallets;
 mod webhook_deliveries;
 mod webhook_endpoints;
 mod webhooks;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +93,18 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write(P::KeysWrite), routes!(keys::create))
         .route(Access::write(P::KeysWrite), routes!(keys::revoke))
         .route(Access::read(P::AuditRead), routes!(audit_log::list))
+        .route(Access::write(P::CommissionsWrite), routes!(reversals::reverse))
+        .route(Access::read(P::WalletsRead), routes!(wallets::list))
+        .route(Access::read(P::WalletsRead), routes!(wallets::show))
+        .route(Access::read(P::WalletsRead), routes!(wallets::entries))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::freeze))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::unfreeze))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::adjust))
+        .route(Access::APPROVER, routes!(payout_acts::approve))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::cancel))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::retry))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::mark))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::resend))
         .into_router()
 }
 

@@ -31,6 +31,7 @@ mod request;
 mod reversal;
 mod runs;
 mod schema;
+mod staff;
 mod submit;
 mod vault;
 mod webhooks;
