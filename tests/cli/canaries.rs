@@ -168,9 +168,12 @@ fn an_account_number_is_found_nowhere_but_in_the_banks_own_files(mut place: Plac
         place.run(arguments);
     }
     search(&place, "after the cycle");
-    let sent = place.files().into_iter().find(|(path, _)| path.starts_with("bank/archive/sent"));
-    let (path, bytes) = sent.expect("what was sent is kept");
-    assert!(String::from_utf8_lossy(&bytes).contains(ACCOUNT), "{}", path.display());
+    for (folder, account) in [("sent", ACCOUNT), ("received", CORRECTED), ("unreadable", ACCOUNT)] {
+        let folder = Path::new("bank/archive").join(folder);
+        let mut files = place.files().into_iter().filter(|(path, _)| path.starts_with(&folder));
+        let found = files.any(|(_, bytes)| String::from_utf8_lossy(&bytes).contains(account));
+        assert!(found, "{account} went by {}", folder.display());
+    }
 
     // While a daemon has the database open, with its write-ahead log beside it.
     let daemon = place.start(&["run"]);
