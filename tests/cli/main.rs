@@ -16,11 +16,13 @@ macro_rules! on_both {
     };
 }
 
+mod canaries;
 mod crash;
 mod cycle;
 mod daemon;
 mod demo;
 mod imports;
+mod keys;
 mod notify;
 mod orders;
 mod place;
