@@ -416,6 +416,38 @@ on_both! {
         assert!(acts.iter().all(|(_, detail)| !detail.contains("whsec_")), "{acts:?}");
     }
 
+    async fn secrets_are_sealed_and_signed_with_after_the_orgs_key_has_changed(h: &Harness) {
+        let receiver = Receiver::open().await;
+        let first = one_event(h, &receiver.url).await;
+        let endpoint = &first.endpoint.endpoint_id;
+        let second = h.notifier().rotate(&by(), &h.org, endpoint).await.expect("a rotation");
+        let doomed = add(h, "http://127.0.0.1:9009/", "*").await.endpoint.endpoint_id;
+        h.notifier().delete(&by(), &h.org, &doomed).await.expect("gone");
+        let sealed = "SELECT sealed_secret, sealed_old_secret FROM webhook_endpoints WHERE deleted_at IS NULL";
+        let before: Vec<(String, String)> = h.database.rows(sealed).await;
+        for secret in [&first, &second] {
+            let secret = secret.secret.reveal();
+            assert!(!before[0].0.contains(&secret) && !before[0].1.contains(&secret));
+        }
+        h.engine.rotate_keys(&h.work(), &h.org).await.expect("a rotation of keys");
+        let after: Vec<(String, String)> = h.database.rows(sealed).await;
+        assert!(before[0].0 != after[0].0 && before[0].1 != after[0].1);
+        deliver(h).await;
+        let heard = receiver.heard().remove(0);
+        for secret in [&first, &second] {
+            assert_eq!(signed(&heard, &secret.secret.reveal(), h.clock.now()), 1);
+        }
+        // Moved to another endpoint, it does not open, and nothing is sent that is not signed.
+        let other = add(h, "http://127.0.0.1:9009/", "*").await.endpoint.endpoint_id;
+        h.change(&format!(
+            "UPDATE webhook_endpoints SET sealed_secret = (SELECT sealed_secret FROM webhook_endpoints
+             WHERE endpoint_id = '{other}') WHERE endpoint_id = '{endpoint}'"
+        )).await;
+        h.change(&format!("UPDATE webhook_deliveries SET status = 'pending', next_attempt_at = created_at WHERE endpoint_id = '{endpoint}'")).await;
+        h.notifier().deliver_due().await.expect_err("a secret of another endpoint");
+        assert_eq!(receiver.heard().len(), 0);
+    }
+
     async fn a_name_that_turns_inward_after_it_was_added_is_not_called(h: &Harness) {
         let names = Arc::new(Told(std::sync::Mutex::new(vec!["93.184.216.34".parse().expect("an address")])));
         let notifier = strict(h, Arc::clone(&names) as Arc<dyn Names>);
@@ -529,8 +561,8 @@ on_both! {
         kept_sorted.sort_unstable();
         expected.sort_unstable();
         assert_eq!(kept_sorted, expected);
-        let secrets: Vec<(String,)> = h.database.rows("SELECT secret FROM webhook_endpoints").await;
-        assert_eq!(secrets, [(String::new(),)]);
+        let secrets: Vec<(Option<String>,)> = h.database.rows("SELECT sealed_secret FROM webhook_endpoints").await;
+        assert_eq!(secrets, [(None,)]);
     }
 
     async fn what_means_nothing_is_refused_over_http(h: &Harness) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jsonwebtoken::{EncodingKey, Header, encode};
 use payoutd::access::{AuthSettings, Gatekeeper};
+use payoutd::domain::{Actor, Wants};
 use payoutd::engine::Engine;
 use payoutd::http::{Desk, Limits, Proxies, serve};
 use payoutd::notify::{By, NewEndpoint, Notifier};
