@@ -28,9 +28,8 @@ const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 pub struct World {
     /// Another key than those that call.
     pub key: String,
-    /// An endpoint that stays, and one to be deleted.
+    /// An endpoint of webhooks.
     pub endpoint: String,
-    pub doomed_endpoint: String,
 }
 
 /// Who calls: the headers that they send.
@@ -57,7 +56,7 @@ struct Proofs {
     elsewhere: String,
 }
 
-async fn world(h: &Harness) -> World {
+async fn world(h: &Harness, api: &Api) -> World {
     h.leaves_money_under_way();
     h.enrol(program("creator"), &["ana", "ben"]).await;
     h.earn("ana", "order", &[5_000]).await;
@@ -67,11 +66,15 @@ async fn world(h: &Harness) -> World {
     )
     .await;
     let keys = Keys::new(h.store.clone(), h.clock.clone());
-    World {
-        key: made(&keys, &h.org, Permission::ALL.to_vec(), None).await.id().to_string(),
-        endpoint: h.endpoint("http://127.0.0.1:9009/stays").await,
-        doomed_endpoint: h.endpoint("http://127.0.0.1:9009/goes").await,
-    }
+    let key = made(&keys, &h.org, Permission::ALL.to_vec(), None).await.id().to_string();
+    let url = json!({ "url": "http://127.0.0.1:9443/hook" });
+    let endpoint = api.post(&h.staff(), "/webhook-endpoints", url).await.ok();
+    World { key, endpoint: id_in(&endpoint, "endpointId") }
+}
+
+/// The id that an answer gives.
+fn id_in(answer: &Value, name: &str) -> String {
+    answer[name].as_str().unwrap_or_else(|| panic!("{name} in {answer}")).to_owned()
 }
 
 async fn made(
@@ -462,8 +465,8 @@ async fn hold_other_partner(api: &Api, proofs: &Proofs, document: &Value, row: &
 
 on_both! {
     async fn nobody_is_let_in_who_may_not(h: &Harness) {
-        let world = world(h).await;
         let (api, proofs, _file) = open(h).await;
+        let world = world(h, &api).await;
         let document = answer(api.bare("GET", "/openapi.json")).await.ok();
         let rows = rows(&world);
         hold_rows(&document, &rows);

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use jsonwebtoken::{EncodingKey, Header, encode};
 use payoutd::access::{AuthSettings, Gatekeeper};
-use payoutd::domain::{Actor, Wants};
 use payoutd::engine::Engine;
 use payoutd::http::{Desk, Limits, Proxies, serve};
-use payoutd::notify::{By, NewEndpoint, Notifier};
+use payoutd::notify::Notifier;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -37,11 +36,17 @@ pub struct Api {
 }
 
 /// What was answered.
-#[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Answer {
+    /// What a reader of a failed story wants to see.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.status, String::from_utf8_lossy(&self.bytes))
+    }
 }
 
 impl Answer {
@@ -178,15 +183,6 @@ impl Harness {
         let settings = serde_json::from_value(settings).expect("settings");
         let notifier = Notifier::new(self.store.clone(), self.clock.clone(), settings);
         notifier.expect("a notifier")
-    }
-
-    /// An endpoint that wants everything; its id.
-    pub async fn endpoint(&self, url: &str) -> String {
-        let by = By { actor: Actor::operator("ana"), request_id: None };
-        let (url, description) = (url.to_owned(), String::new());
-        let new = NewEndpoint { url, description, wants: Wants::all() };
-        let added = self.notifier().add(&by, &self.org, &new).await.expect("an endpoint");
-        added.endpoint.endpoint_id.to_string()
     }
 
     /// A staff member's token.

@@ -88,6 +88,10 @@ fn post(path: &'static str, rule: Rule, status: u16) -> Row {
     Row::new("post", path, rule, status)
 }
 
+fn patch(path: &'static str, rule: Rule) -> Row {
+    Row::new("patch", path, rule, 200)
+}
+
 fn delete(path: &'static str, rule: Rule) -> Row {
     Row::new("delete", path, rule, 204)
 }
@@ -107,18 +111,18 @@ pub fn rows(world: &World) -> Vec<Row> {
         delete("/keys/{keyId}", Write("keys:write")).id("keyId", &world.key),
         get("/webhook-endpoints", Read("webhooks:read")),
         post("/webhook-endpoints", Write("webhooks:write"), 201)
-            .body(json!({ "url": "http://127.0.0.1:9009/new" })),
-        get("/webhook-endpoints/{endpointId}", Read("webhooks:read"))
-            .id("endpointId", &world.endpoint),
-        Row::new("patch", "/webhook-endpoints/{endpointId}", Write("webhooks:write"), 200)
+            .body(json!({ "url": "http://127.0.0.1:9443/another" })),
+        get(ENDPOINT, Read("webhooks:read")).id("endpointId", &world.endpoint),
+        patch(ENDPOINT, Write("webhooks:write"))
             .id("endpointId", &world.endpoint)
-            .body(json!({ "description": "changed" })),
+            .body(json!({ "description": "the shop" })),
         post("/webhook-endpoints/{endpointId}/rotate", Write("webhooks:write"), 200)
             .id("endpointId", &world.endpoint),
-        delete("/webhook-endpoints/{endpointId}", Write("webhooks:write"))
-            .id("endpointId", &world.doomed_endpoint),
         get("/webhook-deliveries", Read("webhooks:read")),
         post("/webhook-deliveries/replay", Write("webhooks:write"), 202)
             .body(json!({ "from": "2026-03-01T00:00:00Z", "to": "2026-03-02T00:00:00Z" })),
+        delete(ENDPOINT, Write("webhooks:write")).id("endpointId", &world.endpoint),
     ]
 }
+
+const ENDPOINT: &str = "/webhook-endpoints/{endpointId}";
