@@ -372,6 +372,41 @@ on_both! {
         assert_eq!(written, 0);
     }
 
+    async fn what_is_being_told_is_not_replayed_and_what_waits_goes_at_once(h: &Harness) {
+        let receiver = Receiver::open().await;
+        let endpoint = one_event(h, &receiver.url).await.endpoint.endpoint_id;
+        receiver.answers(&["500"]);
+        deliver(h).await;
+        let event = delivery(h).await.event_id;
+        let replay = Replay { again: Again::Event(event), endpoint_id: None };
+        assert_eq!(h.notifier().replay(&by(), &h.org, &replay).await.expect("a replay"), 1);
+        assert_eq!(delivery(h).await.next_attempt_at, Some(h.clock.now()));
+        let now = h.clock.now();
+        let lease = (now, now + TimeDelta::seconds(40));
+        let mut tx = h.store.begin().await.expect("a transaction");
+        let claimed = tx.deliveries_claim(&h.org, &endpoint, lease, 8).await.expect("a claim");
+        tx.commit().await.expect("a commit");
+        assert_eq!((claimed.len(), claimed[0].failures), (1, 0));
+        assert_eq!(h.notifier().replay(&by(), &h.org, &replay).await.expect("a replay"), 0);
+        assert_eq!(deliver(h).await, 0, "somebody has it in hand");
+        h.clock.advance(TimeDelta::seconds(40));
+        assert_eq!(h.notifier().replay(&by(), &h.org, &replay).await.expect("a replay"), 1);
+        assert_eq!(deliver(h).await, 1);
+    }
+
+    async fn what_had_not_reached_a_deleted_endpoint_is_dropped(h: &Harness) {
+        let receiver = Receiver::open().await;
+        let endpoint = one_event(h, &receiver.url).await.endpoint.endpoint_id;
+        h.notifier().delete(&by(), &h.org, &endpoint).await.expect("gone");
+        let stands = delivery(h).await;
+        assert_eq!((stands.status, stands.next_attempt_at), (DeliveryStatus::Dropped, None));
+        assert_eq!((deliver(h).await, receiver.heard().len()), (0, 0));
+        let again = Again::Event(stands.event_id);
+        let replay = Replay { again, endpoint_id: Some(endpoint) };
+        let refused = h.notifier().replay(&by(), &h.org, &replay).await.expect_err("it is gone");
+        assert_eq!(refused.code(), "no_endpoint");
+    }
+
     async fn a_run_of_many_payouts_is_told_in_a_few_statements(h: &Harness) {
         let receiver = Receiver::open().await;
         h.enrol(program("creator"), &[]).await;
