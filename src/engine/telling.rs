@@ -49,9 +49,7 @@ fn payout_data(payout: &ToldPayout) -> Value {
         .failure_code
         .as_ref()
         .map(|code| json!({ "code": code, "message": payout.failure_message }));
-    // A number as it stands in the API: exact, with the currency's digits.
-    let amount = Money::new(payout.amount_minor, payout.currency).to_string();
-    let amount: Number = amount.parse().expect("an amount in digits is a JSON number");
+    let amount = number(Money::new(payout.amount_minor, payout.currency));
     json!({
         "payoutId": payout.payout_id,
         "affiliateId": payout.affiliate_id,
@@ -66,4 +64,9 @@ fn payout_data(payout: &ToldPayout) -> Value {
         "requestedAt": payout.requested_at.to_rfc3339_opts(SecondsFormat::Millis, true),
         "failure": failure,
     })
+}
+
+/// An amount as it stands in the API: a number in major units, exact, with the currency's digits.
+pub(super) fn number(amount: Money) -> Number {
+    amount.to_string().parse().expect("an amount in digits is a JSON number")
 }

@@ -15,9 +15,7 @@ macro_rules! candidates {
     ($($tail:literal),+) => { concat!("
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
-           p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id, m.kind AS method_kind, m.destination,
-           m.status AS method_status,
-           p.auto_payout, pc.min_payout_minor, m.method_id, m.kind AS method_kind,
+           p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id, m.kind AS method_kind,
            m.destination_id, m.status AS method_status,
            CAST(CASE WHEN EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
@@ -65,8 +63,6 @@ macro_rules! queued {
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor,
            CAST(NULL AS BIGINT) AS approval_minor, m.method_id,
-           m.kind AS method_kind, m.destination, m.status AS method_status,
-           p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor, m.method_id,
            m.kind AS method_kind, m.destination_id, m.status AS method_status,
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q

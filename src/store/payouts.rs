@@ -12,11 +12,9 @@ use crate::domain::{
 
 const PAYOUT_INSERT: &str = "
     INSERT INTO payouts (org_id, payout_id, affiliate_id, program_id, currency, amount_minor,
-                         method_id, method_kind, destination, status, version, origin, period,
+                         method_id, method_kind, destination_id, status, version, origin, period,
                          run_id, retry_of, requested_by, requested_at, updated_at,
                          requires_approval)
-                         method_id, method_kind, destination_id, status, version, origin, period,
-                         run_id, retry_of, requested_by, requested_at, updated_at)
     {rows}";
 const EVENT_INSERT: &str = "
     INSERT INTO payout_events (org_id, payout_id, version, status, actor, reason, occurred_at)

@@ -28,7 +28,7 @@ macro_rules! sealed {
             column: $column,
             page: concat!(
                 "SELECT ", $first, " AS k1, ", $second, " AS k2, ", $column, " AS sealed FROM ",
-                $table, " WHERE org_id = $1 AND ", $column, " NOT LIKE $2 AND (", $first, ", ",
+                $table, " WHERE org_id = $1 AND ", $column, " <> '' AND ", $column, " NOT LIKE $2 AND (", $first, ", ",
                 $second, ") > ($3, $4) ORDER BY ", $first, ", ", $second, " LIMIT $5"),
             update: concat!(
                 "WITH anew(k1, k2, was, sealed, key_id) AS MATERIALIZED ({rows}) UPDATE ", $table,
@@ -44,7 +44,7 @@ macro_rules! sealed {
             column: $column,
             page: concat!(
                 "SELECT ", $first, " AS k1, CAST('' AS TEXT) AS k2, ", $column, " AS sealed FROM ",
-                $table, " WHERE org_id = $1 AND ", $column, " NOT LIKE $2 AND ", $first,
+                $table, " WHERE org_id = $1 AND ", $column, " <> '' AND ", $column, " NOT LIKE $2 AND ", $first,
                 " > $3 AND $4 = '' ORDER BY ", $first, " LIMIT $5"),
             update: concat!(
                 "WITH anew(k1, k2, was, sealed, key_id) AS MATERIALIZED ({rows}) UPDATE ", $table,

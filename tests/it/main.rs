@@ -32,5 +32,6 @@ mod reversal;
 mod runs;
 mod schema;
 mod submit;
+mod vault;
 mod webhooks;
 mod worlds;

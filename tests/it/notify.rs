@@ -152,6 +152,26 @@ on_both! {
         assert_eq!((told[2].0.as_str(), &told[2].1), ("\"payout.returned\"", &text(returning.as_str())));
     }
 
+    async fn approvals_and_reversals_are_told_with_amounts_that_are_numbers(h: &Harness) {
+        let receiver = Receiver::open().await;
+        h.enrol(program("creator"), &["ana"]).await;
+        h.change("UPDATE program_currencies SET approval_minor = 0").await;
+        h.earn("ana", "o", &[2_000, 700]).await;
+        add(h, &receiver.url, "payout.approved,commission.reversed").await;
+        let payout = h.ask("ana", 2_000).await.expect("a payout");
+        let ben = payoutd::engine::Work::by_person(Actor::operator("ben"));
+        h.engine.approve(&ben, &h.org, &payout, "seen").await.expect("approved");
+        h.reverse("o-1", "r-1", Some(130)).await.expect("reversed");
+        assert_eq!(deliver(h).await, 2);
+        let mut told = receiver.told();
+        told.sort_by_key(|told| told["type"].to_string());
+        let amounts: Vec<_> = told.iter().map(|told| told["data"]["amount"].to_string()).collect();
+        assert_eq!(amounts, ["1.30", "20.00"], "{told:?}");
+        assert_eq!(told[0]["data"]["commissionId"], "o-1");
+        assert_eq!(told[1]["data"]["status"], "approved");
+        h.settle_all().await;
+    }
+
     async fn that_a_person_has_to_look_is_told_once(h: &Harness) {
         let receiver = Receiver::open().await;
         h.enrol(program("creator"), &["ana"]).await;
