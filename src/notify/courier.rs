@@ -172,7 +172,7 @@ impl Notifier {
                 Ok(claimed)
             })
             .await?;
-        let secrets = self.live_secrets(&row);
+        let secrets = self.live_secrets(org, &row).await?;
         let sends = claimed.iter().map(|one| {
             let at = self.clock.now().timestamp();
             let (id, body, secrets) = (one.event_id.as_str(), one.body.as_str(), &*secrets);

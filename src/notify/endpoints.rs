@@ -5,7 +5,8 @@ use serde_json::json;
 use super::address::{AddressError, origin};
 use super::{By, Notifier, NotifyError, Secret};
 use crate::domain::{EndpointId, OrgId, Wants};
-use crate::store::{EndpointRow, Tx};
+use crate::store::{EndpointRow, StoreError, Tx};
+use crate::vault::Cell;
 
 /// Endpoints of an org. Each one costs a row for every event.
 const MOST_ENDPOINTS: usize = 20;
@@ -55,6 +56,7 @@ impl Notifier {
         let url = self.check_address(&new.url).await?;
         let secret = Secret::of(self.clock.secret());
         let endpoint_id = self.clock.mint::<EndpointId>();
+        let cell = secret_cell(&endpoint_id);
         let endpoint = self
             .retrying(|| async {
                 let now = self.clock.now();
@@ -74,7 +76,7 @@ impl Notifier {
                     wants: new.wants.clone(),
                     enabled: true,
                     disabled_because: None,
-                    secret: self.seal(&secret),
+                    secret: tx.seal(org, cell, &secret.reveal()).await?,
                     old_secret: None,
                     old_secret_until: None,
                     created_by: by.actor.to_string(),
@@ -163,11 +165,16 @@ impl Notifier {
                 let now = self.clock.now();
                 let mut tx = self.store.begin().await?;
                 let mut row = self.locked(&mut tx, org, endpoint_id).await?;
-                let before = std::mem::replace(&mut row.secret, self.seal(&secret));
+                let keys = tx.vault_of(org).await?;
+                let before = keys.open(secret_cell(endpoint_id), &row.secret);
+                let before = before.map_err(StoreError::from)?;
+                let sealed = keys.seal(secret_cell(endpoint_id), &secret.reveal());
+                row.secret = sealed.map_err(StoreError::from)?;
                 // Repeated, it was most likely its answer that was lost: then the receiver still
                 // knows the old one, and nobody the one in between.
                 if row.old_secret_until.is_none_or(|until| until <= now) {
-                    row.old_secret = Some(before);
+                    let sealed = keys.seal(old_secret_cell(endpoint_id), &before);
+                    row.old_secret = Some(sealed.map_err(StoreError::from)?);
                     row.old_secret_until = Some(now + self.settings.overlap());
                 }
                 let until = row.old_secret_until;
@@ -246,17 +253,32 @@ impl Notifier {
         Ok(url.to_string())
     }
 
-    /// A secret as it is stored.
-    fn seal(&self, secret: &Secret) -> String {
-        secret.reveal()
-    }
-
     /// The secrets that sign now: the current one, and the old one while it lasts.
-    pub(super) fn live_secrets(&self, row: &EndpointRow) -> Vec<Secret> {
+    pub(super) async fn live_secrets(
+        &self,
+        org: &OrgId,
+        row: &EndpointRow,
+    ) -> Result<Vec<Secret>, NotifyError> {
         let now = self.clock.now();
-        let old = row.old_secret_until.filter(|until| *until > now).and(row.old_secret.as_deref());
-        [Some(row.secret.as_str()), old].into_iter().flatten().filter_map(Secret::parse).collect()
+        let keys = self.store.vault_of(org).await?;
+        let old = row.old_secret_until.filter(|until| *until > now).and(row.old_secret.as_ref());
+        let sealed = [
+            Some((secret_cell(&row.endpoint_id), &row.secret)),
+            old.map(|old| (old_secret_cell(&row.endpoint_id), old)),
+        ];
+        let open = |(cell, sealed): (Cell<'_>, &String)| keys.open(cell, sealed);
+        let opened = sealed.into_iter().flatten().map(open).collect::<Result<Vec<_>, _>>();
+        let opened = opened.map_err(StoreError::from)?;
+        Ok(opened.iter().filter_map(|text| Secret::parse(text)).collect())
     }
+}
+
+fn secret_cell(endpoint_id: &EndpointId) -> Cell<'_> {
+    Cell::new("webhook_endpoints", "secret", endpoint_id.as_str())
+}
+
+fn old_secret_cell(endpoint_id: &EndpointId) -> Cell<'_> {
+    Cell::new("webhook_endpoints", "old_secret", endpoint_id.as_str())
 }
 
 fn check_description(text: &str) -> Result<(), NotifyError> {

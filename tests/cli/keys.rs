@@ -1,92 +1,104 @@
-//! API keys, by the operator and against the daemon; and how callers are proven, as a setting.
+//! Master keys at the command line: made once, needed always, changed by rotation.
 
-use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
 
 use crate::orders;
 use crate::place::Place;
-use crate::webhooks::Daemon;
 
-on_both!(
-    a_key_opens_the_api_until_it_is_revoked_and_is_printed_once,
-    settings_that_would_prove_nobody_end_with_2,
-);
+on_both!(keys_are_shown_rotated_and_wrapped_by_a_new_master_key);
 
-fn prepared(place: &Place) {
-    orders::write_payable(place, "data", 1);
+const OTHER: &str = "mk-other=ff02030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
+
+#[test]
+fn an_embedded_database_makes_a_key_beside_it_once_and_never_replaces_it() {
+    let place = Place::on_sqlite();
+    orders::write_payable(&place, "data", 1);
+    let first = place.run(&["import", "data", "--org", "acme"]).code(0);
+    assert!(first.err.contains("made a master key"), "{}", first.err);
+    let key = place.path("payoutd.db.master-key");
+    let mode = std::fs::metadata(&key).expect("a key file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let again = place.run(&["doctor"]).code(0);
+    assert!(!again.err.contains("made a master key"), "said once: {}", again.err);
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("ours");
+    assert!(place.run(&["doctor"]).code(0).out.contains("others than its owner"));
+    // Lost, it is asked for; a new one would open nothing.
+    let aside = place.path("aside");
+    std::fs::rename(&key, &aside).expect("ours");
+    place.run(&["summary"]).code(2).says(&["payoutd.db.master-key", "is gone: put it back"]);
+    let doctor = place.run(&["doctor"]).code(1);
+    assert!(doctor.out.contains("vault"), "{}", doctor.out);
+    place.run(&["vault", "init"]).code(0);
+    place.run(&["summary"]).code(2).says(&["is needed and not configured"]);
+    std::fs::rename(&aside, &key).expect("ours");
+    place.run(&["summary"]).code(0);
+    place.run(&["vault", "init"]).code(4);
+}
+
+#[test]
+fn a_server_without_a_key_is_a_wrong_configuration_and_a_key_file_mends_it() {
+    let mut place = Place::on_postgres();
+    place.set("VAULT__MASTER_KEYS", "");
+    for command in [&["job", "list"][..], &["run"], &["db", "migrate"], &["config", "check"]] {
+        place.run(command).code(2).says(&["there is no master key", "vault init"]);
+    }
+    place.run(&["vault", "init"]).code(2);
+    place.run(&["vault", "init", "--file", "keys"]).code(0);
+    place.run(&["vault", "init", "--file", "keys"]).code(4);
+    place.set("VAULT__MASTER_KEY_FILE", "nowhere");
+    place.run(&["job", "list"]).code(2).says(&["nowhere is not there"]);
+    place.run(&["config", "check"]).code(2).says(&["nowhere"]);
+    place.set("VAULT__MASTER_KEY_FILE", "keys");
+    place.run(&["job", "list"]).code(0);
+    place.set("VAULT__MASTER_KEYS", OTHER);
+    place.run(&["job", "list"]).code(2).says(&["vault.master_key_file", "in one place"]);
+    let shown = place.run(&["--set", "vault.master_key_file=", "config", "show"]).code(0);
+    assert!(shown.out.contains("vault.master_keys") && !shown.out.contains("ff0203"));
+    for (keys, words) in [("nonsense", "it is not ID=KEY"), ("a=AAAA", "it is not 32 bytes")] {
+        let set = format!("vault.master_keys={keys}");
+        let ran = place.run(&["--set", "vault.master_key_file=", "--set", &set, "job", "list"]);
+        assert!(!ran.err.contains("AAAA"), "{}", ran.err);
+        ran.code(2).says(&[words]);
+    }
+}
+
+fn keys(place: &Place, purpose: &str) -> Vec<Value> {
+    let status = place.json(&["vault", "status"]);
+    let keys = status["keys"].as_array().expect("keys").iter();
+    keys.filter(|key| key["purpose"] == purpose).cloned().collect()
+}
+
+fn keys_are_shown_rotated_and_wrapped_by_a_new_master_key(mut place: Place) {
+    orders::write_payable(&place, "data", 3);
     place.run(&["import", "data", "--org", "acme"]).code(0);
-}
+    let before = keys(&place, "seal");
+    assert_eq!((before.len(), &before[0]["sealed"]), (1, &3.into()));
+    let rotated = place.json(&["vault", "rotate"]);
+    assert_eq!(rotated[0]["rotated"]["sealed"], 3);
+    let after = keys(&place, "seal");
+    assert_eq!((&after[0]["sealed"], &after[1]["sealed"]), (&0.into(), &3.into()));
+    assert!(after[0]["retired_at"].is_string() && after[1]["retired_at"].is_null());
+    assert!(place.run(&["vault", "status"]).code(0).out.contains("the first one wraps"));
 
-fn a_key_opens_the_api_until_it_is_revoked_and_is_printed_once(mut place: Place) {
-    prepared(&place);
-    let words = ["key", "create", "--name", "cron", "--permission", "audit:read,keys:read"];
-    let ran = place.run(&words).code(0);
-    let key = ran.out.trim();
-    assert!(key.starts_with("ak_live_") && !key.contains(char::is_whitespace), "{key}");
-
-    let daemon = Daemon::start(&mut place);
-    let get = |path: &str| {
-        let headers = format!("orgid: acme\r\nx-api-key: {key}\r\n");
-        let (status, body) = daemon.call("GET", path, &headers, "");
-        (status, serde_json::from_str::<Value>(&body).expect("JSON"))
+    // A new master key in front of the old one; then the old one can go.
+    let old = if place.path("payoutd.db.master-key").exists() {
+        let text = String::from_utf8(place.read("payoutd.db.master-key")).expect("text");
+        text.lines().last().expect("a key").to_owned()
+    } else {
+        "mk-test=AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=".to_owned()
     };
-    let (status, listed) = get("/keys");
-    assert_eq!((status, &listed["data"][0]["createdBy"]), (200, &json!("cli:tester")));
-    assert_eq!(get("/alerts").0, 403);
-    assert_eq!(get("/audit").1["data"][0]["action"], "key.created");
-
-    let rows = place.json(&["key", "list"]);
-    let id = rows[0]["key_id"].as_str().expect("an id").to_owned();
-    assert!(rows[0]["last_used_at"].is_string(), "{rows}");
-    for _ in 0..2 {
-        let ran = place.run(&["key", "revoke", &id]).code(0);
-        assert_eq!(ran.out.trim(), format!("revoked {id}"));
+    place.set("VAULT__MASTER_KEYS", OTHER);
+    place.run(&["summary"]).code(2).says(&["is needed and not configured"]);
+    place.set("VAULT__MASTER_KEYS", format!("{OTHER},{old}"));
+    let rewrapped = place.json(&["vault", "rotate", "--rewrap", "--org", "acme"]);
+    assert_eq!(rewrapped[0]["rewrapped"], 3);
+    place.set("VAULT__MASTER_KEYS", OTHER);
+    for key in [keys(&place, "seal"), keys(&place, "index")].concat() {
+        assert_eq!(key["master_key_id"], "mk-other");
     }
-    let (status, refused) = get("/keys");
-    assert_eq!((status, &refused["code"]), (401, &json!("key_revoked")));
-    let table = place.run(&["key", "list"]).code(0);
-    for word in ["revoked", "cron", "audit:read keys:read"] {
-        assert!(table.out.contains(word), "{}", table.out);
-    }
-
-    let secret = key.rsplit('_').next().expect("a secret");
-    daemon.process.signal("TERM");
-    let log = daemon.process.ended().code(0).err;
-    assert!(!log.contains(secret) && !table.out.contains(secret), "the key is printed twice");
-    for file in std::fs::read_dir(place.path("")).expect("a folder").flatten() {
-        if file.path().extension().is_some_and(|end| end == "out") {
-            continue; // what the commands above printed
-        }
-        let bytes = std::fs::read(file.path()).unwrap_or_default();
-        let holds = bytes.windows(secret.len()).any(|piece| piece == secret.as_bytes());
-        assert!(!holds, "{} holds the key", file.path().display());
-    }
-    place.run(&["key", "revoke", "key_9"]).code(2).says(&["key_9 does not exist"]);
-    place.run(&["key", "create", "--name", " ", "--permission", "keys:read"]).code(2);
-    let unknown = ["key", "create", "--name", "a", "--permission", "keys:all"];
-    place.run(&unknown).code(2).says(&["expected one of"]);
-}
-
-fn settings_that_would_prove_nobody_end_with_2(mut place: Place) {
-    prepared(&place);
-    place.write("none.json", "{\"keys\": []}");
-    for (setting, words) in [
-        ("auth.jwt_secret=short-and-secret", "expected text in quotes, of at least 32 bytes"),
-        ("auth.jwks_file=missing.json", "cannot read auth.jwks_file missing.json"),
-        ("auth.jwks_file=none.json", "is no JWK set with a key for RS256, ES256 or EdDSA"),
-        ("auth.jwks_url=http://id.example/keys", "plain http is for loopback alone"),
-        ("auth.jwks_url=id.example", "begins with https://"),
-        ("http.trusted_proxies=localhost", "neither an address nor a network"),
-    ] {
-        let all = ["run", "--set", "http.listen=127.0.0.1:0", "--set", setting];
-        let ran = place.run(&all).code(2).says(&[words]);
-        assert!(!ran.err.contains("short-and-secret"), "{}", ran.err);
-    }
-    place.set("HTTP__LISTEN", "127.0.0.1:0");
-    let ran = place.run(&["doctor"]);
-    assert!(ran.out.contains("no token is taken, only API keys"), "{}", ran.out);
-    place.set("AUTH__JWT_SECRET", "a secret of a test, of more than 32 bytes");
-    let ran = place.run(&["doctor"]);
-    assert!(ran.out.contains("tokens by secret, and API keys"), "{}", ran.out);
-    let shown = place.run(&["config", "show"]).code(0);
-    assert!(shown.out.contains("auth.jwt_secret") && !shown.out.contains("a secret of a test"));
+    place.run(&["doctor"]).code(0);
+    place.set("VAULT__MASTER_KEYS", OTHER.replace("=ff", "=fe"));
+    place.run(&["summary"]).code(2).says(&["are not those of this database"]);
 }

@@ -16,6 +16,8 @@ macro_rules! on_both {
     };
 }
 
+mod canaries;
+mod api_keys;
 mod crash;
 mod cycle;
 mod daemon;
