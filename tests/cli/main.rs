@@ -16,6 +16,7 @@ macro_rules! on_both {
     };
 }
 
+mod api_keys;
 mod canaries;
 mod crash;
 mod cycle;
