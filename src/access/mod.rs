@@ -4,6 +4,7 @@
 //! of a token is the configured key's, never the token's own choice.
 
 mod key_set;
+mod keys;
 mod public_keys;
 mod refusal;
 mod settings;
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::domain::{Caller, OrgId};
 use crate::store::Store;
 
+pub use keys::{Asker, KeyError, KeyRequest, Keys};
 pub use refusal::{Refusal, RefusalKind};
 pub use settings::AuthSettings;
 
@@ -64,6 +66,7 @@ pub struct Gatekeeper {
 
 struct Inner {
     tokens: Tokens,
+    keys: Keys,
 }
 
 impl Gatekeeper {
@@ -71,9 +74,10 @@ impl Gatekeeper {
     ///
     /// # Errors
     /// [`AccessError`] if a setting is of no use.
-    pub fn new(_store: Store, clock: Clock, settings: &AuthSettings) -> Result<Self, AccessError> {
-        let tokens = Tokens::new(settings, clock)?;
-        Ok(Self { inner: Arc::new(Inner { tokens }) })
+    pub fn new(store: Store, clock: Clock, settings: &AuthSettings) -> Result<Self, AccessError> {
+        let tokens = Tokens::new(settings, clock.clone())?;
+        let keys = Keys::new(store, clock);
+        Ok(Self { inner: Arc::new(Inner { tokens, keys }) })
     }
 
     /// Who calls, if that is proven, and calls about their own org.
@@ -85,13 +89,18 @@ impl Gatekeeper {
             (None, None) => return Err(Refusal::NO_PROOF),
             (Some(_), Some(_)) => return Err(Refusal::TWO_PROOFS),
             (Some(authorization), None) => self.inner.tokens.prove(authorization).await?,
-            (None, Some(_)) => return Err(Refusal::INVALID_KEY),
+            (None, Some(key)) => self.inner.keys.prove(key).await?,
         };
         match proof.orgid {
             None => Err(Refusal::MISSING_ORGID),
             Some(org) if is_org(org, &caller.org) => Ok(caller),
             Some(_) => Err(Refusal::WRONG_ORG),
         }
+    }
+
+    /// The API keys.
+    pub fn keys(&self) -> &Keys {
+        &self.inner.keys
     }
 }
 

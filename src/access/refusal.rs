@@ -47,6 +47,15 @@ impl Refusal {
     };
     pub(super) const INVALID_KEY: Self =
         Self::unproven("invalid_key", "the API key is not one that is taken here");
+    pub(super) const KEY_EXPIRED: Self =
+        Self::unproven("key_expired", "the API key has expired: ask for a new one");
+    pub(super) const KEY_REVOKED: Self =
+        Self::unproven("key_revoked", "the API key was revoked: ask for a new one");
+    pub(super) const STORE_FAILED: Self = Self {
+        kind: RefusalKind::Unclear,
+        code: "store_busy",
+        text: "the database is busy or out of reach: try again",
+    };
     pub(super) const NO_ROLE: Self = Self::forbidden(
         "no_role",
         "the token's roles hold none of partner, staff, approver and service",

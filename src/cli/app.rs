@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 
 use super::exit::UsageError;
+use super::keys;
 use crate::clock::Clock;
 use crate::config::{Config, user_name, without_password};
 use crate::domain::{Actor, OrgId};
@@ -26,9 +27,15 @@ impl App {
     /// Opens the database, brings it up to date if the settings say so, and wires the rails that
     /// are configured.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let place = keys::place(config)?;
         let store = open_store(config).await?;
+        let store = keys::unlock(config, store, &place, true).await?;
         if config.database.auto_migrate {
             store.migrate().await?;
+            store.seal_rest().await?;
+        } else if store.unsealed().await?.is_some_and(|count| count > 0) {
+            let words = "account numbers are still in the open: run `payoutd db migrate`";
+            return Err(UsageError(words.to_owned()).into());
         }
         Self::over(config, store)
     }

@@ -1,7 +1,7 @@
 //! `demo`: the whole cycle on sample data, against the sandbox, through the daemon's own runner.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -13,7 +13,7 @@ use super::import::Teller;
 use super::job::print_run;
 use super::output::{Output, money, table};
 use super::payout::payout_table;
-use super::{App, Exit, check, import};
+use super::{App, Exit, check, import, keys};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon;
@@ -22,6 +22,7 @@ use crate::engine::Reach;
 use crate::import::Intake;
 use crate::sandbox::{Sandbox, serve};
 use crate::store::{DecisionRow, PayoutFilter, RunRow};
+use crate::vault::make_key_file;
 
 /// Orders of a real shop, as commissions of invented affiliates (src/cli/sample/README.md).
 const SAMPLE: [(&str, &str); 3] = [
@@ -44,6 +45,10 @@ pub async fn run(config: &Config, output: Output, once: bool) -> anyhow::Result<
     let folder = tempfile::Builder::new().prefix("payoutd-demo-").tempdir()?;
     let (sandbox, paid_into) = start_sandbox(folder.path(), &stop).await?;
     let config = demo_config(config, folder.path(), &paid_into);
+    // The demo's own key: nobody has to be told to keep a copy.
+    if let Some(path) = keys::place(&config)?.file() {
+        make_key_file(path, &Clock::System)?;
+    }
     let app = App::open(&config).await?;
     let broken = cycle(&app, output, &sandbox, folder.path(), &stop).await?;
     if broken {
@@ -97,6 +102,8 @@ fn demo_config(config: &Config, folder: &Path, paid_into: &str) -> Config {
     let mut demo = config.clone();
     demo.database.url = database_url(folder).into();
     demo.database.auto_migrate = true;
+    demo.vault.master_keys = String::new().into();
+    demo.vault.master_key_file = PathBuf::new();
     demo.jobs.ship();
     let paypal = &mut demo.providers.paypal;
     paypal.base_url = paid_into.to_owned();

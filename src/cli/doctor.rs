@@ -3,11 +3,13 @@
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::Exit;
 use super::app::{App, open_existing_store};
 use super::output::{Output, table};
+use super::{Exit, keys};
 use crate::config::{Config, without_password};
 use crate::jobs::CatalogError;
+use crate::store::Store;
+use crate::vault::is_private;
 
 /// A difference between our clock and the database's that starts to matter.
 const SKEW_SECONDS: i64 = 30;
@@ -71,6 +73,7 @@ async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> a
         return Ok(());
     }
     findings.push(finding("tables", State::Ok, "up to date"));
+    let Some(store) = examine_keys(config, store, findings).await? else { return Ok(()) };
     let app = match App::over(config, store) {
         Ok(app) => app,
         Err(error) => {
@@ -90,6 +93,40 @@ async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> a
     examine_rails(&app, findings).await;
     examine_jobs(&app, findings).await?;
     Ok(())
+}
+
+/// The store with its vault, if the keys are there and fit.
+async fn examine_keys(
+    config: &Config,
+    store: Store,
+    findings: &mut Vec<Finding>,
+) -> anyhow::Result<Option<Store>> {
+    let waiting = store.unsealed().await?.unwrap_or(0);
+    let unlocked = match keys::place(config) {
+        Ok(place) => keys::unlock(config, store, &place, false).await.map(|store| (place, store)),
+        Err(error) => Err(error.into()),
+    };
+    let (place, store) = match unlocked {
+        Ok(unlocked) => unlocked,
+        Err(error) => {
+            findings.push(finding("vault", State::Fail, &format!("{error:#}")));
+            return Ok(None);
+        }
+    };
+    let wraps = store.vault().masters()?.wrapping_id().to_owned();
+    let (state, said) = match place.file() {
+        _ if waiting > 0 => {
+            let said = format!("{waiting} values are in the open: run `payoutd db migrate`");
+            (State::Fail, said)
+        }
+        Some(path) if !is_private(path)? => {
+            (State::Warn, format!("others than its owner may read {}", path.display()))
+        }
+        Some(path) => (State::Ok, format!("{wraps} wraps, in {}", path.display())),
+        None => (State::Ok, format!("{wraps} wraps, from the settings")),
+    };
+    findings.push(finding("vault", state, &said));
+    Ok(Some(store))
 }
 
 async fn examine_rails(app: &App, findings: &mut Vec<Finding>) {

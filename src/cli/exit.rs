@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
+use crate::access::{AccessError, KeyError};
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::import::ImportError;
 use crate::jobs::{CatalogError, RunError};
+use crate::notify::NotifyError;
 use crate::providers::Problem;
 use crate::store::StoreError;
+use crate::vault::VaultError;
 
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +47,25 @@ pub fn exit_code_of(error: &anyhow::Error) -> Exit {
 }
 
 fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if cause.is::<AccessError>() {
+        return Some(Exit::Usage);
+    }
     if cause.is::<UsageError>() || cause.is::<ConfigError>() || cause.is::<CatalogError>() {
         return Some(Exit::Usage);
     }
     if cause.downcast_ref::<Problem>().is_some_and(|problem| problem.code == "bad_settings") {
         return Some(Exit::Usage);
     }
+    if let Some(error) = cause.downcast_ref::<VaultError>() {
+        // What does not open was changed; the other ones are keys that are not as they should be.
+        let changed =
+            matches!(error, VaultError::DoesNotOpen { .. } | VaultError::NotSealed { .. });
+        return Some(if changed { Exit::Failed } else { Exit::Usage });
+    }
     if matches!(cause.downcast_ref(), Some(StoreError::UnknownUrl)) {
+        return Some(Exit::Usage);
+    }
+    if matches!(cause.downcast_ref(), Some(KeyError::NoKey { .. } | KeyError::Unusable(_))) {
         return Some(Exit::Usage);
     }
     if let Some(error) = cause.downcast_ref::<EngineError>() {
@@ -71,6 +86,10 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             return Some(Exit::Usage);
         }
         return error.is_refusal().then_some(Exit::Refused);
+    }
+    if let Some(error) = cause.downcast_ref::<NotifyError>() {
+        let unknown = matches!(error, NotifyError::Store(_) | NotifyError::Client(_));
+        return (!unknown).then_some(Exit::Usage);
     }
     match cause.downcast_ref() {
         Some(RunError::Catalog(_)) => return Some(Exit::Usage),

@@ -10,6 +10,8 @@ mod doctor;
 mod exit;
 mod import;
 mod job;
+mod key;
+mod keys;
 mod output;
 mod payout;
 mod program;
@@ -18,7 +20,9 @@ mod sandbox;
 mod serve;
 mod settings;
 mod summary;
+mod vault;
 mod wallet;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -108,6 +112,9 @@ enum Command {
     /// What a person has to look at
     #[command(subcommand)]
     Alert(alert::AlertCommand),
+    /// Webhooks to others: where to, what arrived, telling it again
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Affiliates: why was one paid, or not
     #[command(subcommand)]
     Affiliate(affiliate::AffiliateCommand),
@@ -120,6 +127,9 @@ enum Command {
     /// Commissions: release what is held, take back what was refunded
     #[command(subcommand)]
     Commission(commission::CommissionCommand),
+    /// API keys of services: create, list, revoke
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Where an org's money stands: commissions, wallets, payouts, the last auto-payout
     Summary {
         /// Org; may be left out if there is only one
@@ -131,6 +141,9 @@ enum Command {
     /// The database
     #[command(subcommand)]
     Db(settings::DbCommand),
+    /// The keys that account numbers are sealed under
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
     /// The configuration
     #[command(subcommand)]
     Config(settings::ConfigCommand),
@@ -165,13 +178,16 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Payout(command) => payout::run(&config, output, command).await,
         Command::Reconcile(command) => reconcile::run(&config, output, command).await,
         Command::Alert(command) => alert::run(&config, output, command).await,
+        Command::Webhook(command) => webhook::run(&config, output, command).await,
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
         Command::Program(command) => program::run(&config, output, command).await,
         Command::Wallet(command) => wallet::run(&config, output, command).await,
         Command::Commission(command) => commission::run(&config, output, command).await,
+        Command::Key(command) => key::run(&config, output, command).await,
         Command::Summary { org } => summary::run(&config, output, org.as_deref()).await,
         Command::Check => check::run(&config, output).await,
         Command::Db(command) => settings::run_db(&config, output, command).await,
+        Command::Vault(command) => vault::run(&config, output, command).await,
         Command::Config(command) => settings::run_config(&config, output, command),
         Command::Doctor { quick } => doctor::run(&config, output, quick).await,
     }

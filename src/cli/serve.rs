@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::app::notifier;
+use super::exit::UsageError;
 use super::{App, Exit};
 use crate::access::Gatekeeper;
 use crate::config::Config;
@@ -57,6 +58,8 @@ fn desk(app: &App, config: &Config, notifier: Notifier) -> anyhow::Result<http::
         body_bytes: settings.body_limit_bytes,
         body_time: Duration::from_millis(settings.body_timeout_ms),
         answer_time: Duration::from_millis(settings.answer_timeout_ms),
+        requests_per_minute: settings.requests_per_minute,
+        failed_proofs_per_minute: settings.failed_proofs_per_minute,
     };
     Ok(http::Desk {
         engine: app.engine.clone(),
@@ -65,5 +68,10 @@ fn desk(app: &App, config: &Config, notifier: Notifier) -> anyhow::Result<http::
         gatekeeper: Gatekeeper::new(store, clock, &config.auth)?,
         limits,
         cors_origins: settings.cors_origins().into(),
+        proxies: http::Proxies::parse(&settings.trusted_proxies).map_err(no_proxy)?,
     })
+}
+
+fn no_proxy(part: String) -> UsageError {
+    UsageError(format!("http.trusted_proxies: \"{part}\" is neither an address nor a network"))
 }

@@ -3,9 +3,10 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Exit;
 use super::app::{open_store, rails};
+use super::exit::UsageError;
 use super::output::{Output, table, time};
+use super::{Exit, keys};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::jobs::Catalog;
@@ -27,15 +28,20 @@ pub enum ConfigCommand {
 /// Runs one `db` command.
 pub async fn run_db(config: &Config, output: Output, command: DbCommand) -> anyhow::Result<Exit> {
     let DbCommand::Migrate = command;
-    let store = open_store(config).await?;
+    let place = keys::place(config)?;
+    let store = keys::unlock(config, open_store(config).await?, &place, true).await?;
     store.migrate().await?;
+    let sealed = store.seal_rest().await?;
     let (count, latest) = store.migrations();
     let database = store.database();
     store.close().await;
     if output.json {
-        output.json(&json!({"database": database, "migrations": count, "version": latest}))?;
+        output.json(&json!({"database": database, "migrations": count, "version": latest, "sealed": sealed}))?;
     } else {
         output.text(&format!("the {database} database is up to date: {count} migrations"))?;
+        if sealed > 0 {
+            output.text(&format!("{sealed} values that were in the open are sealed now"))?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -65,6 +71,13 @@ fn show(config: &Config, output: Output) -> anyhow::Result<()> {
 fn check(config: &Config, output: Output) -> anyhow::Result<()> {
     let catalog = Catalog::load(config.jobs.dir())?;
     let rails: Vec<_> = rails(config)?.iter().map(|rail| rail.kind()).collect();
+    let place = keys::place(config)?;
+    if keys::read(config, &place)?.is_none()
+        && let keys::KeyPlace::File(path) = &place
+    {
+        let words = format!("vault.master_key_file names {}, which is not there", path.display());
+        return Err(UsageError(words).into());
+    }
     let now = Clock::System.now();
     if output.json {
         let jobs: Vec<_> = catalog

@@ -21,6 +21,7 @@ pub use crate::access::AuthSettings;
 pub use crate::notify::NotifySettings;
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
 use crate::telemetry::{LogFormat, LogLevel};
+pub use crate::vault::VaultSettings;
 
 pub use layers::Origin;
 pub use shown::{ShownSetting, without_password};
@@ -40,6 +41,7 @@ pub struct Config {
     pub engine: EngineSettings,
     pub approval: ApprovalSettings,
     pub http: HttpSettings,
+    pub vault: VaultSettings,
     pub auth: AuthSettings,
     pub notify: NotifySettings,
     pub providers: ProvidersSettings,
@@ -111,6 +113,9 @@ pub struct HttpSettings {
     pub body_timeout_ms: u64,
     pub answer_timeout_ms: u64,
     cors_origins: String,
+    pub requests_per_minute: u32,
+    pub failed_proofs_per_minute: u32,
+    pub trusted_proxies: String,
 }
 
 impl HttpSettings {
@@ -228,6 +233,7 @@ impl Config {
             engine: merged.get("engine")?,
             approval: merged.get("approval")?,
             http: merged.get("http")?,
+            vault: merged.get("vault")?,
             auth: merged.get("auth")?,
             notify: merged.get("notify")?,
             providers: merged.get("providers")?,

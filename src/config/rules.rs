@@ -42,6 +42,8 @@ const RULES: &[(&str, Rule)] = &[
     ("http.body_limit_bytes", Between(1_024, 67_108_864)),
     ("http.body_timeout_ms", Between(100, 600_000)),
     ("http.answer_timeout_ms", Between(100, 600_000)),
+    ("http.requests_per_minute", Between(1, 1_000_000)),
+    ("http.failed_proofs_per_minute", Between(1, 1_000_000)),
     ("auth.jwt_secret", SecretOrNone(32)),
     ("auth.jwks_url", UrlOrNone),
     ("auth.leeway_s", Between(0, 600)),
@@ -141,6 +143,10 @@ pub(super) fn check_together(settings: &BTreeMap<String, Setting>) -> Result<(),
         if is_empty(settings, key) && !is_empty(settings, other) {
             return Err(wrong(settings, key, format!("a value, since {other} is set")));
         }
+    }
+    if !is_empty(settings, "vault.master_keys") && !is_empty(settings, "vault.master_key_file") {
+        let expected = "nothing, since vault.master_keys is set: the keys are in one place";
+        return Err(wrong(settings, "vault.master_key_file", expected.to_owned()));
     }
     Ok(())
 }

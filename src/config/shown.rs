@@ -9,7 +9,8 @@ use super::layers::{Origin, Setting};
 const HIDDEN: &str = "********";
 
 /// Last parts of the keys whose values are secrets, or numbers of bank accounts.
-const SECRETS: [&str; 6] = ["secret", "secrets", "password", "token", "secret_key", "account"];
+const SECRETS: [&str; 7] =
+    ["secret", "secrets", "password", "token", "secret_key", "master_keys", "account"];
 
 /// One setting of `config show`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +136,8 @@ mod tests {
         assert!(is_secret("providers.stripe.secret_key"));
         assert!(is_secret("providers.stripe.webhook_secrets"));
         assert!(is_secret("providers.wire.debtor_account"));
+        assert!(is_secret("vault.master_keys"));
+        assert!(!is_secret("vault.master_key_file"));
         assert!(!is_secret("providers.ach.offset_account_type"));
         assert!(!is_secret("providers.paypal.client_id"));
         assert!(!is_secret("secret.note"));

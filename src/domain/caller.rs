@@ -90,6 +90,21 @@ impl Access {
         Self { roles: &[Role::Partner, Role::Staff], permission: Some(permission) }
     }
 
+    /// The caller as it may use the route, if it may: with the roles alone that let it in. Who is a
+    /// partner as well as something that does not get in here acts as a partner, for their own.
+    pub fn admit(&self, mut caller: Caller) -> Option<Caller> {
+        if !self.allows(&caller) {
+            return None;
+        }
+        let by_permission = self.permission.is_some_and(|it| caller.permissions.contains(&it));
+        let lets_in = |role: &Role| match role {
+            Role::Service => by_permission,
+            role => self.roles.contains(role),
+        };
+        caller.roles.retain(lets_in);
+        Some(caller)
+    }
+
     /// Whether `caller` may use the route.
     pub fn allows(&self, caller: &Caller) -> bool {
         let by_permission =
@@ -107,6 +122,15 @@ impl Caller {
     /// Whether it is a partner and nothing more: then everything is about their own alone.
     pub fn is_only_partner(&self) -> bool {
         self.roles == [Role::Partner]
+    }
+
+    /// The first of `permissions` that the caller may not hand on. Staff hand on any; a service only
+    /// what it has itself, so that no key makes a stronger one.
+    pub fn may_not_grant<'a>(&self, permissions: &'a [Permission]) -> Option<&'a Permission> {
+        if self.is(Role::Staff) {
+            return None;
+        }
+        permissions.iter().find(|permission| !self.permissions.contains(permission))
     }
 
     /// The caller, for the record: `staff:ann`, `partner:alex`, `service:key_…`.
@@ -147,6 +171,31 @@ mod tests {
         }
         assert!(Access::PARTNER.allows(&partner));
         assert!(!Access::PARTNER.allows(&caller(&[Role::Staff], &[])));
+    }
+
+    #[test]
+    fn who_wears_several_hats_passes_by_those_that_fit_alone() {
+        let read = Access::read_own(Permission::PayoutsRead);
+        let write = Access::write_own(Permission::PayoutsRequest);
+        let admitted = |access: &Access, roles: &[Role], permissions: &[Permission]| {
+            access.admit(caller(roles, permissions)).expect("it is let in").roles
+        };
+        let both = [Role::Partner, Role::Approver];
+        assert_eq!(admitted(&read, &both, &[]), both);
+        assert_eq!(admitted(&write, &both, &[]), [Role::Partner]);
+        let served = [Role::Partner, Role::Service];
+        assert_eq!(admitted(&read, &served, &[Permission::PayoutsRead]), served);
+        assert_eq!(admitted(&read, &served, &[Permission::JobsRead]), [Role::Partner]);
+        assert_eq!(read.admit(caller(&[Role::Service], &[Permission::JobsRead])), None);
+    }
+
+    #[test]
+    fn nobody_hands_on_what_they_do_not_have_but_staff() {
+        let wanted = [Permission::KeysWrite, Permission::PayoutsRequest];
+        assert_eq!(caller(&[Role::Staff], &[]).may_not_grant(&wanted), None);
+        let service = caller(&[Role::Service], &[Permission::KeysWrite]);
+        assert_eq!(service.may_not_grant(&wanted), Some(&Permission::PayoutsRequest));
+        assert_eq!(service.may_not_grant(&wanted[..1]), None);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::words::words;
 use super::{
-    AffiliateId, AffiliateStatus, Currency, Destination, MethodId, MethodStatus, Money,
-    PayoutOrigin, ProgramId, ProgramStatus, WalletStatus,
+    AffiliateId, AffiliateStatus, Currency, DestinationId, MethodId, MethodKind, MethodStatus,
+    Money, PayoutOrigin, ProgramId, ProgramStatus, WalletStatus,
 };
 
 words! {
@@ -65,8 +65,10 @@ pub struct Candidate {
 #[derive(Debug, Clone)]
 pub struct CandidateMethod {
     pub method_id: MethodId,
+    pub kind: MethodKind,
     pub status: MethodStatus,
-    pub destination: Destination,
+    /// Where it pays to; what that is is none of the gates' business.
+    pub destination_id: DestinationId,
 }
 
 /// What is asked of a candidate.
@@ -121,8 +123,7 @@ fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
             (status == AffiliateStatus::Active, "affiliate active".into(), status.to_string())
         }
         Gate::NoMethod => {
-            let found =
-                candidate.method.as_ref().map(|method| method.destination.kind().to_string());
+            let found = candidate.method.as_ref().map(|method| method.kind.to_string());
             (found.is_some(), "a payout method".into(), found.unwrap_or_else(|| "none".into()))
         }
         Gate::MethodUnverified => {
@@ -179,10 +180,8 @@ fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::MethodKind;
 
     fn payable() -> Candidate {
-        let destination = Destination::parse(MethodKind::Paypal, r#"{"email":"a@b.c"}"#);
         Candidate {
             affiliate_id: "aff-1".parse().expect("an id"),
             program_id: "creator".parse().expect("an id"),
@@ -196,8 +195,9 @@ mod tests {
             approval_minor: None,
             method: Some(CandidateMethod {
                 method_id: "pm_1".parse().expect("an id"),
+                kind: MethodKind::Paypal,
                 status: MethodStatus::Verified,
-                destination: destination.expect("usable"),
+                destination_id: "de_1".parse().expect("an id"),
             }),
             paid_in_period: false,
         }

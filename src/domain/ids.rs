@@ -98,11 +98,14 @@ id!(/** What a person adds to a wallet or takes from it. */ AdjustmentId, "adjus
 id!(/** One affiliate's money asked out. */ PayoutId, "payout id", "po_");
 id!(/** One attempt to move a payout's money. */ TransferId, "transfer id", "tr_");
 id!(/** The transfers that leave in one call or one file. */ SubmissionId, "submission id", "sub_");
-id!(/** A payout destination on file. */ MethodId, "method id", "pm_");
+id!(/** A payout method on file. */ MethodId, "method id", "pm_");
+id!(/** Where a method's money goes, sealed; never changed. */ DestinationId, "destination id", "de_");
+id!(/** A data key of an org, which its account numbers are sealed under. */ KeyId, "key id", "dk_");
 id!(/** One execution of a job. */ RunId, "run id", "run_");
 id!(/** What a provider's statement and our books disagree about. */ BreakId, "break id", "br_");
 id!(/** What a person has to look at. */ AlertId, "alert id", "al_");
 id!(/** One act of the audit log. */ AuditId, "audit id", "au_");
+id!(/** A program's key to the API. */ ApiKeyId, "key id", "key_");
 id!(/** One request to the API. */ RequestId, "request id", "rq_");
 id!(/** Where an org wants to be told what happens. */ EndpointId, "endpoint id", "we_");
 id!(/** Something that happened and is told; every delivery of it carries this id. */ EventId, "event id", "ev_");

@@ -211,6 +211,54 @@ impl Destination {
     }
 }
 
+impl Destination {
+    /// What says which account it is, whoever it is written by: two destinations of one account
+    /// have the same. `None` if it lacks what an account has. A bank account is one whichever of
+    /// the bank rails pays into it.
+    pub fn account(&self) -> Option<String> {
+        let parts = match self.kind {
+            MethodKind::Paypal => {
+                vec!["paypal".to_owned(), self.get("email")?.trim().to_lowercase()]
+            }
+            MethodKind::StripeConnect => vec!["stripe".to_owned(), self.get("account")?.to_owned()],
+            MethodKind::Ach | MethodKind::Wire => {
+                let number = self.get("accountNumber")?.chars().filter(|c| c.is_alphanumeric());
+                let number = number.collect::<String>().to_uppercase();
+                let number = number.trim_start_matches('0').to_owned();
+                vec!["bank".to_owned(), self.get("routingNumber")?.to_owned(), number]
+            }
+        };
+        Some(serde_json::to_string(&parts).expect("a list of text is always JSON"))
+    }
+
+    /// The end of its account number, if it has one: four characters, and never more than half.
+    pub fn last4(&self) -> Option<String> {
+        let number = match self.kind {
+            MethodKind::Ach | MethodKind::Wire => self.get("accountNumber")?,
+            MethodKind::Paypal | MethodKind::StripeConnect => return None,
+        };
+        let length = number.chars().count();
+        Some(number.chars().skip(length - (length / 2).min(4)).collect())
+    }
+
+    /// The destination as people may see it: `****6789`, `a***@example.com`.
+    pub fn masked(&self) -> String {
+        match self.kind {
+            MethodKind::Paypal => {
+                let email = self.get("email").unwrap_or_default();
+                let (user, host) = email.rsplit_once('@').unwrap_or((email, ""));
+                let first: String = user.chars().take(1).collect();
+                format!("{first}***@{host}")
+            }
+            // The id of a connected account is no secret, and moves nothing by itself.
+            MethodKind::StripeConnect => self.get("account").unwrap_or_default().to_owned(),
+            MethodKind::Ach | MethodKind::Wire => {
+                format!("****{}", self.last4().unwrap_or_default())
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Destination({}, …)", self.kind)
@@ -323,6 +371,40 @@ mod tests {
         let stored = Destination::stored(MethodKind::Wire, r#"{"accountNumber":"12 345"}"#);
         assert_eq!(stored.expect("an object").get("accountNumber"), Some("12 345"));
         assert!(Destination::stored(MethodKind::Wire, "[]").is_err());
+    }
+
+    #[test]
+    fn an_account_is_the_same_one_however_it_is_written() {
+        let account = |kind, json: &str| Destination::stored(kind, json).expect("stored").account();
+        let paypal =
+            |email: &str| account(MethodKind::Paypal, &format!(r#"{{"email":"{email}"}}"#));
+        assert_eq!(paypal("Ana@Example.com"), paypal(" ana@example.com"));
+        assert_ne!(paypal("ana@example.com"), paypal("anna@example.com"));
+        let bank = |kind, routing: &str, number: &str| {
+            account(kind, &format!(r#"{{"routingNumber":"{routing}","accountNumber":"{number}"}}"#))
+        };
+        let ach = bank(MethodKind::Ach, "021000021", "12-345a");
+        for same in ["12345A", "0012345a", "1-2345-A"] {
+            assert_eq!(bank(MethodKind::Wire, "021000021", same), ach, "{same}");
+        }
+        assert_ne!(bank(MethodKind::Ach, "021000021", "12346A"), ach);
+        assert_ne!(bank(MethodKind::Ach, "091000019", "12345A"), ach);
+        assert_eq!(account(MethodKind::Wire, r#"{"accountNumber":"1"}"#), None);
+    }
+
+    #[test]
+    fn a_destination_is_shown_by_its_end_or_its_beginning_only() {
+        let of = |kind, json: &str| Destination::stored(kind, json).expect("stored");
+        let bank =
+            |number: &str| of(MethodKind::Ach, &format!(r#"{{"accountNumber":"{number}"}}"#));
+        for (number, last4) in
+            [("123456789", "6789"), ("12345678", "5678"), ("12345", "45"), ("1", "")]
+        {
+            assert_eq!(bank(number).last4().as_deref(), Some(last4));
+            assert_eq!(bank(number).masked(), format!("****{last4}"));
+        }
+        let paypal = of(MethodKind::Paypal, r#"{"email":"ana@example.com"}"#);
+        assert_eq!((paypal.last4(), paypal.masked().as_str()), (None, "a***@example.com"));
     }
 
     #[test]

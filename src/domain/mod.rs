@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async, no clock. Time and randomness are arguments. Nothing here imports
 //! another room, so every rule about money can be read and tested on its own.
 
+mod api_key;
 pub mod banking;
 mod breaks;
 mod caller;
@@ -20,15 +21,17 @@ mod transfer;
 mod wallet;
 mod words;
 
+pub use api_key::ApiKey;
 pub use breaks::BreakKind;
 pub use caller::{Access, Caller, Permission, Role};
 pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use event::{DeliveryStatus, EventKind, Wants, WantsError};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
 pub use ids::{
-    Actor, AdjustmentId, AffiliateId, AlertId, AuditId, BatchId, BreakId, CommissionId, EndpointId,
-    EventId, IdError, MethodId, Minted, NoticeId, OrgId, PartnerId, PayoutId, ProgramId, Reference,
-    RefundId, RequestId, RunId, SubmissionId, TransferId,
+    Actor, AdjustmentId, AffiliateId, AlertId, ApiKeyId, AuditId, BatchId, BreakId, CommissionId,
+    DestinationId, EndpointId, EventId, IdError, KeyId, MethodId, Minted, NoticeId, OrgId,
+    PartnerId, PayoutId, ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId,
+    TransferId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};

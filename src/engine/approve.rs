@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::{Engine, EngineError, Work, telling};
-use crate::domain::{Currency, EventKind, Money, OrgId, PayoutId, PayoutStatus, ProgramId};
+use super::outcome::{Stamp, move_payouts};
+use super::{Engine, EngineError, Work};
+use crate::domain::{Currency, Money, OrgId, PayoutId, PayoutStatus, ProgramId};
 use crate::store::PayoutMove;
 
 impl Engine {
@@ -32,12 +33,11 @@ impl Engine {
                 let reason = if note.is_empty() { "approved" } else { note }.to_owned();
                 let moves = [PayoutMove { payout_id: payout_id.clone(), code: None, reason }];
                 let to = PayoutStatus::Approved;
-                if tx.payouts_move(org, to, &moves, &work.actor, now).await?.is_empty() {
+                let stamp = Stamp { org, actor: &work.actor, now };
+                if move_payouts(&mut tx, stamp, to, &moves).await?.is_empty() {
                     return Ok(false);
                 }
                 tx.payout_approved(org, payout_id, &work.actor, now).await?;
-                let kind = EventKind::PayoutApproved;
-                telling::tell_payouts(&mut tx, org, kind, &[payout_id], now).await?;
                 let amount = Money::new(payout.amount_minor, payout.currency);
                 let detail = json!({
                     "affiliateId": payout.affiliate_id, "amount": amount.to_string(),

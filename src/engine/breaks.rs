@@ -46,9 +46,9 @@ impl Against<'_> {
 
     /// Whether a settled payment should be in it: a bank's statement covers one account only, the
     /// one that the booking named. Where none was named, a person has to have said so.
-    fn covers(&self, settled: &SettledRow) -> bool {
-        match &settled.account {
-            Some(account) => *account == self.statement.account,
+    fn covers(&self, settled: &SettledRow, account_index: Option<&str>) -> bool {
+        match settled.account_index.as_deref() {
+            Some(booked_on) => Some(booked_on) == account_index,
             None => !(self.told && speaks_by_letters(self.kind)),
         }
     }
@@ -278,6 +278,7 @@ impl Engine {
         compared: &mut Compared,
     ) -> Result<(), EngineError> {
         let Statement { currency, from, to, .. } = *against.statement;
+        let account = self.store.account_index(org, &against.statement.account).await?;
         let begin = from.checked_sub_signed(EARLY).unwrap_or(from);
         let mut after: (DateTime<Utc>, String) = (begin, String::new());
         loop {
@@ -287,7 +288,9 @@ impl Engine {
             let Some(last) = page.last() else { return Ok(()) };
             after = (last.settled_at, last.transfer_id.to_string());
             let is_missing = |settled: &&SettledRow| {
-                moved_within(settled, from, to) && !sheet.has(settled) && against.covers(settled)
+                moved_within(settled, from, to)
+                    && !sheet.has(settled)
+                    && against.covers(settled, account.as_deref())
             };
             let breaks: Vec<_> = page
                 .iter()

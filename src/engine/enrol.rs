@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::{Engine, EngineError, Verdict, Work};
-use crate::domain::{AffiliateId, MethodId, NewAffiliate, NewProgram, OrgId, ProgramId};
+use crate::domain::{AffiliateId, NewAffiliate, NewProgram, OrgId, ProgramId};
 use crate::store::{AffiliateRow, ProgramRow};
 
 impl Engine {
@@ -68,10 +68,13 @@ impl Engine {
             programs.dedup();
             let rows = tx.programs_wanted(org, &programs).await?;
             let programs: Vec<ProgramId> = rows.into_iter().map(|row| row.program_id).collect();
+            let destinations: Vec<_> =
+                affiliates.iter().map(|a| a.method.as_ref().map(|m| &m.destination)).collect();
+            let prints = tx.fingerprints(org, &destinations).await?;
             let mut verdicts = Vec::with_capacity(affiliates.len());
             let mut fresh = Vec::new();
-            for affiliate in affiliates {
-                let row = affiliate_row(affiliate);
+            for (affiliate, fingerprint) in affiliates.iter().zip(prints) {
+                let row = affiliate_row(affiliate, fingerprint);
                 if !programs.contains(&affiliate.program_id) {
                     let reason = format!("program {} does not exist", affiliate.program_id);
                     verdicts.push(Verdict::refused("program", reason));
@@ -79,7 +82,8 @@ impl Engine {
                     verdicts.push(compare_affiliate(known, &row));
                 } else {
                     known.insert(affiliate.affiliate_id.clone(), row);
-                    fresh.push((affiliate, self.clock.mint::<MethodId>()));
+                    let (method, destination) = (self.clock.mint(), self.clock.mint());
+                    fresh.push((affiliate, method, destination));
                     verdicts.push(Verdict::New);
                 }
             }
@@ -103,7 +107,7 @@ fn program_row(program: &NewProgram) -> ProgramRow {
     }
 }
 
-fn affiliate_row(affiliate: &NewAffiliate) -> AffiliateRow {
+fn affiliate_row(affiliate: &NewAffiliate, fingerprint: Option<String>) -> AffiliateRow {
     let method = affiliate.method.as_ref();
     AffiliateRow {
         affiliate_id: affiliate.affiliate_id.clone(),
@@ -114,7 +118,7 @@ fn affiliate_row(affiliate: &NewAffiliate) -> AffiliateRow {
         code: affiliate.code.clone(),
         status: affiliate.status,
         method_kind: method.map(|method| method.destination.kind()),
-        destination: method.map(|method| method.destination.to_json()),
+        fingerprint,
         method_status: method.map(|method| method.status),
     }
 }
@@ -139,7 +143,7 @@ fn compare_affiliate(known: &AffiliateRow, new: &AffiliateRow) -> Verdict {
         ("code", known.code == new.code),
         ("status", known.status == new.status),
         ("method", known.method_kind == new.method_kind),
-        ("destination", known.destination == new.destination),
+        ("destination", known.fingerprint == new.fingerprint),
         ("method_status", known.method_status == new.method_status),
     ])
 }

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use tracing::{info, warn};
 
 use super::{Engine, EngineError, Tally, Work};
-use crate::domain::{MethodStatus, Notice, NoticeWord, OrgId, PayoutId};
+use crate::domain::{Destination, MethodStatus, Notice, NoticeWord, OrgId, PayoutId};
 use crate::providers::{Letter, Provider};
-use crate::store::{MethodChange, NamedTransfer, NewLetter, NewNotice, PaidMethod, Tx};
+use crate::store::{
+    MethodChange, NamedTransfer, NewDestination, NewLetter, NewNotice, PaidMethod, Tx,
+};
 
 /// The notices of a letter, by the transfers that they are about.
 #[derive(Default)]
@@ -203,10 +205,22 @@ impl Engine {
         for (org, corrections) in by_org {
             let payouts: Vec<&PayoutId> = corrections.keys().copied().collect();
             let methods = tx.methods_of_payouts(org, &payouts).await?;
-            let change = |method: &PaidMethod| {
-                corrections.get(&method.payout_id).map(|notice| corrected(method, notice))
-            };
-            let changes: Vec<MethodChange> = methods.iter().filter_map(change).collect();
+            let mut right = Vec::new();
+            let mut changes = Vec::with_capacity(methods.len());
+            for method in &methods {
+                let Some(notice) = corrections.get(&method.payout_id) else { continue };
+                let (mut status, mut destination_id) =
+                    (MethodStatus::Failed, method.destination_id.clone());
+                if let Some(destination) = corrected(method, notice) {
+                    (status, destination_id) = (MethodStatus::Verified, self.clock.mint());
+                    let destination_id = destination_id.clone();
+                    right.push(NewDestination { destination_id, destination });
+                }
+                let (code, reason) = (notice.code.clone(), notice.message.clone());
+                let method_id = method.method_id.clone();
+                changes.push(MethodChange { method_id, destination_id, status, code, reason });
+            }
+            tx.destinations_insert(org, &right, self.clock.now()).await?;
             tx.methods_change(org, &changes).await?;
             for change in &changes {
                 info!(event = "method.corrected", org_id = %org, method_id = %change.method_id,
@@ -217,17 +231,10 @@ impl Engine {
     }
 }
 
-fn corrected(method: &PaidMethod, notice: &Notice) -> MethodChange {
+/// The destination as the bank says that it is, if it says that in a way that can be taken over.
+fn corrected(method: &PaidMethod, notice: &Notice) -> Option<Destination> {
     let fields = (!notice.correction.is_empty()).then_some(&notice.correction);
-    let right = fields.and_then(|fields| method.destination.with(fields).ok());
-    let status = if right.is_some() { MethodStatus::Verified } else { MethodStatus::Failed };
-    MethodChange {
-        method_id: method.method_id.clone(),
-        destination: right.unwrap_or_else(|| method.destination.clone()),
-        status,
-        code: notice.code.clone(),
-        reason: notice.message.clone(),
-    }
+    fields.and_then(|fields| method.destination.with(fields).ok())
 }
 
 /// What a person has to know of a letter: what could not be read, and what is nobody's.

@@ -39,8 +39,8 @@ impl Engine {
             }
         };
         let (code, reason) = problem.clone().map(|p| (p.code, p.message)).unzip();
-        let (method_id, destination) = (method.method_id, method.destination);
-        let change = MethodChange { method_id, destination, status, code, reason };
+        let (method_id, destination_id) = (method.method_id, method.destination_id);
+        let change = MethodChange { method_id, destination_id, status, code, reason };
         let mut tx = self.begin(work).await?;
         tx.methods_change(org, std::slice::from_ref(&change)).await?;
         tx.commit().await?;

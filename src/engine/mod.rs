@@ -32,6 +32,7 @@ mod submission;
 mod submit;
 mod tally;
 mod telling;
+mod vault;
 mod webhook;
 
 use std::collections::HashMap;
@@ -61,6 +62,7 @@ pub use reverse::{Reversal, Reversed};
 pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Skips, Tally};
+pub use vault::Rotated;
 pub use webhook::{Received, WebhookDoor};
 
 /// Tries of a transaction that lost a race, before the error is passed on.

@@ -14,10 +14,12 @@ pub struct Keep {
     pub runs: TimeDelta,
     pub decisions: TimeDelta,
     pub provider_events: TimeDelta,
+    pub webhook_events: TimeDelta,
 }
 
 impl Engine {
-    /// Deletes ended runs, decisions and provider events that are older than told, batch by batch.
+    /// Deletes ended runs, decisions, provider events and events told to others that are older
+    /// than told, batch by batch.
     ///
     /// # Errors
     /// [`EngineError::Store`]; the batches before it stand.
@@ -50,6 +52,15 @@ impl Engine {
                 let mut tx = self.begin(work).await?;
                 let before = now - keep.provider_events;
                 let count = tx.provider_events_prune(&org, before, BATCH).await?;
+                tx.commit().await?;
+                if pruned(count) {
+                    break;
+                }
+            }
+            while !work.stop.is_cancelled() {
+                let mut tx = self.begin(work).await?;
+                let before = now - keep.webhook_events;
+                let count = tx.webhook_events_prune(&org, before, BATCH).await?;
                 tx.commit().await?;
                 if pruned(count) {
                     break;

@@ -150,7 +150,7 @@ impl Engine {
 }
 
 fn in_scope(scope: &Scope, candidate: &Candidate) -> bool {
-    let kind = candidate.method.as_ref().map(|method| method.destination.kind());
+    let kind = candidate.method.as_ref().map(|method| method.kind);
     scope.has_program(&candidate.program_id)
         && scope.has_currency(candidate.currency)
         && kind.is_none_or(|kind| scope.has_method(kind))
@@ -204,7 +204,8 @@ fn new_payout(
         currency: candidate.currency,
         amount_minor: intent.amount_minor,
         method_id: method.method_id.clone(),
-        destination: method.destination.clone(),
+        method_kind: method.kind,
+        destination_id: method.destination_id.clone(),
         origin: intent.origin,
         requires_approval: candidate
             .approval_minor

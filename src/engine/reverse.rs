@@ -6,7 +6,7 @@
 
 use serde_json::json;
 
-use super::{Engine, EngineError, Work, ledger};
+use super::{Engine, EngineError, Work, ledger, telling};
 use crate::domain::{
     Bucket, CommissionId, CommissionStatus, EntryKind, EventKind, Money, Movement, OrgId, RefundId,
     WalletKey,
@@ -131,7 +131,7 @@ impl Engine {
             data: json!({
                 "commissionId": commission_id, "refundId": refund_id,
                 "affiliateId": wallet.affiliate_id, "currency": wallet.currency,
-                "amount": amount.to_decimal(), "status": status,
+                "amount": telling::number(amount), "status": status,
             }),
         };
         tx.event_insert(org, &[event], now).await?;

@@ -8,9 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::outcome::{Stamp, end_transfers};
 use super::{Engine, EngineError, Tally};
-use crate::domain::{
-    AffiliateId, Destination, Money, OrgId, PayoutId, Reference, SubmissionId, TransferState,
-};
+use crate::domain::{AffiliateId, Money, OrgId, PayoutId, Reference, SubmissionId, TransferState};
 use crate::providers::{Outgoing, OutgoingItem, Problem, Provider};
 use crate::store::{
     NewSubmission, NewTransfer, StoreError, SubmissionRow, Transfer, TransferNews, Tx,
@@ -22,7 +20,6 @@ pub(super) struct Member {
     pub payout_id: PayoutId,
     pub affiliate_id: AffiliateId,
     pub amount: Money,
-    pub destination: Destination,
 }
 
 impl From<&Transfer> for Member {
@@ -31,7 +28,6 @@ impl From<&Transfer> for Member {
             payout_id: transfer.payout_id.clone(),
             affiliate_id: transfer.affiliate_id.clone(),
             amount: transfer.amount,
-            destination: transfer.destination.clone(),
         }
     }
 }
@@ -90,7 +86,6 @@ impl Engine {
             affiliate_id: member.affiliate_id,
             amount: member.amount,
             reference: self.clock.mint(),
-            destination: member.destination,
         };
         Some(NewSubmission {
             submission_id: self.clock.mint::<SubmissionId>(),

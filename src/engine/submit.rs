@@ -424,7 +424,6 @@ impl From<QueuedPayout> for Member {
             payout_id: queued.payout_id,
             affiliate_id: queued.candidate.affiliate_id,
             amount: queued.amount,
-            destination: queued.destination,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! delivered by the room `notify`; the engine never waits for anybody who listens.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::EngineError;
 use crate::domain::{EventKind, Money, OrgId, PayoutId, SubmissionId};
@@ -49,11 +49,12 @@ fn payout_data(payout: &ToldPayout) -> Value {
         .failure_code
         .as_ref()
         .map(|code| json!({ "code": code, "message": payout.failure_message }));
+    let amount = number(Money::new(payout.amount_minor, payout.currency));
     json!({
         "payoutId": payout.payout_id,
         "affiliateId": payout.affiliate_id,
         "program": payout.program_id,
-        "amount": Money::new(payout.amount_minor, payout.currency).to_decimal(),
+        "amount": amount,
         "currency": payout.currency,
         "status": payout.status,
         "method": payout.method_kind,
@@ -63,4 +64,9 @@ fn payout_data(payout: &ToldPayout) -> Value {
         "requestedAt": payout.requested_at.to_rfc3339_opts(SecondsFormat::Millis, true),
         "failure": failure,
     })
+}
+
+/// An amount as it stands in the API: a number in major units, exact, with the currency's digits.
+pub(super) fn number(amount: Money) -> Number {
+    amount.to_string().parse().expect("an amount in digits is a JSON number")
 }

@@ -80,6 +80,10 @@ impl<T: DeserializeOwned> FromRequestParts<Desk> for Asked<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, desk: &Desk) -> Result<Self, Problem> {
+        // PostgreSQL takes no text with a NUL, and no value of ours holds one.
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Problem::unreadable("query_unreadable", "the query holds a NUL"));
+        }
         let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, desk).await;
         query.map(|Query(asked)| Self(asked)).map_err(|wrong| {
             let words = wrong.body_text();

@@ -1,6 +1,8 @@
 //! The door: each route is one line with who may use it. The line proves the caller, and writes
 //! the same rule into the document, so that the two cannot differ.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -15,7 +17,9 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 
 use super::Desk;
 use super::around::RequestId;
-use super::problem::Problem;
+use super::problem::{Problem, RETRY_AFTER_S};
+use super::rates::Rates;
+use super::serve::Peer;
 use crate::access::{Proof, Refusal, RefusalKind};
 use crate::domain::{Access, Caller, OrgId};
 use crate::engine::Work;
@@ -23,6 +27,7 @@ use crate::engine::Work;
 /// Routes that are being put together.
 pub(super) struct Door {
     desk: Desk,
+    rates: Arc<Rates>,
     router: OpenApiRouter<Desk>,
 }
 
@@ -58,12 +63,14 @@ impl FromRequestParts<Desk> for Who {
 #[derive(Clone)]
 struct Guard {
     desk: Desk,
+    rates: Arc<Rates>,
     access: Access,
 }
 
 impl Door {
     pub fn new(desk: Desk, router: OpenApiRouter<Desk>) -> Self {
-        Self { desk, router }
+        let rates = Arc::new(Rates::new(desk.limits, desk.engine.clock.clone()));
+        Self { desk, rates, router }
     }
 
     /// Routes for callers whom `access` allows.
@@ -74,7 +81,7 @@ impl Door {
                 describe(operation, access);
             }
         }
-        let guard = Guard { desk: self.desk.clone(), access };
+        let guard = Guard { desk: self.desk.clone(), rates: Arc::clone(&self.rates), access };
         let guarded = (schemas, paths, methods)
             .map(|methods| methods.route_layer(from_fn_with_state(guard, prove)));
         self.router = self.router.routes(guarded);
@@ -94,18 +101,11 @@ impl Door {
 
 /// Proves the caller, and lets nobody in whom the route is not for.
 async fn prove(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    let proof = Proof {
-        authorization: text(request.headers(), "authorization"),
-        api_key: text(request.headers(), "x-api-key"),
-        orgid: text(request.headers(), "orgid"),
-    };
-    let caller = match guard.desk.gatekeeper.prove(proof).await {
+    let peer = request.extensions().get::<Peer>().copied();
+    let caller = match admitted(&guard, peer, request.headers()).await {
         Ok(caller) => caller,
-        Err(refusal) => return Problem::from(refusal).into_response(),
+        Err(problem) => return problem.into_response(),
     };
-    if !guard.access.allows(&caller) {
-        return not_allowed(&guard.access).into_response();
-    }
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let who = Who { caller, request_id: request_id.unwrap_or_default() };
     request.extensions_mut().insert(who.clone());
@@ -113,6 +113,28 @@ async fn prove(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     // For the line in the log.
     answer.extensions_mut().insert(who);
     answer
+}
+
+/// The caller, if the route is for them, and they do not call too often.
+async fn admitted(
+    guard: &Guard,
+    peer: Option<Peer>,
+    headers: &HeaderMap,
+) -> Result<Caller, Problem> {
+    let origin = peer.and_then(|peer| guard.desk.proxies.origin(peer.0, headers));
+    guard.rates.may_try(origin)?;
+    let proof = Proof {
+        authorization: text(headers, "authorization"),
+        api_key: text(headers, "x-api-key"),
+        orgid: text(headers, "orgid"),
+    };
+    let caller = guard.desk.gatekeeper.prove(proof).await.inspect_err(|refusal| {
+        if refusal.kind == RefusalKind::Unproven {
+            guard.rates.count_failure(origin);
+        }
+    })?;
+    guard.rates.count_request(&caller)?;
+    guard.access.admit(caller).ok_or_else(|| not_allowed(&guard.access))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -136,7 +158,11 @@ impl From<Refusal> for Problem {
             RefusalKind::Forbidden => StatusCode::FORBIDDEN,
             RefusalKind::Unclear => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, refusal.code, refusal.text)
+        let problem = Self::new(status, refusal.code, refusal.text);
+        match refusal.kind {
+            RefusalKind::Unclear => problem.retry_after(RETRY_AFTER_S),
+            _ => problem,
+        }
     }
 }
 

@@ -7,13 +7,17 @@
 mod alerts;
 mod amount;
 mod around;
+mod audit_log;
 mod body;
 mod brought;
 mod docs;
 mod door;
+mod keys;
 mod page;
 mod payout_acts;
 mod problem;
+mod proxies;
+mod rates;
 mod reversals;
 mod serve;
 mod wallets;
@@ -39,6 +43,7 @@ use crate::notify::Notifier;
 use door::Door;
 use problem::Problem;
 
+pub use proxies::Proxies;
 pub use serve::serve;
 
 /// How much of a request is listened to, and how long an answer may take.
@@ -50,6 +55,10 @@ pub struct Limits {
     pub body_time: Duration,
     /// How long an answer may take.
     pub answer_time: Duration,
+    /// Requests of one caller in a minute, on this server.
+    pub requests_per_minute: u32,
+    /// Proofs that may fail from one address in a minute.
+    pub failed_proofs_per_minute: u32,
 }
 
 /// What the handlers share.
@@ -62,6 +71,8 @@ pub struct Desk {
     pub limits: Limits,
     /// The origins whose pages may call from browsers; none by default.
     pub cors_origins: Arc<[String]>,
+    /// Who may say for whom they ask.
+    pub proxies: Proxies,
 }
 
 /// Every route of the API, with who may use it.
@@ -78,6 +89,10 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::rotate))
         .route(Access::read(P::WebhooksRead), routes!(webhook_deliveries::list))
         .route(Access::write(P::WebhooksWrite), routes!(webhook_deliveries::replay))
+        .route(Access::read(P::KeysRead), routes!(keys::list))
+        .route(Access::write(P::KeysWrite), routes!(keys::create))
+        .route(Access::write(P::KeysWrite), routes!(keys::revoke))
+        .route(Access::read(P::AuditRead), routes!(audit_log::list))
         .route(Access::write(P::CommissionsWrite), routes!(reversals::reverse))
         .route(Access::read(P::WalletsRead), routes!(wallets::list))
         .route(Access::read(P::WalletsRead), routes!(wallets::show))

@@ -11,7 +11,7 @@ use crate::engine::EngineError;
 use crate::store::StoreError;
 
 /// Seconds after which somebody may try again who was told to.
-const RETRY_AFTER_S: u32 = 2;
+pub(super) const RETRY_AFTER_S: u32 = 2;
 
 /// An answer that is no success. `code` is stable, for programs; `detail` is for people.
 #[derive(Debug, Clone)]
@@ -114,6 +114,10 @@ impl Problem {
         let body = serde_json::to_string(&body).expect("texts and numbers are always JSON");
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut answer = (self.status, kind, body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let how = HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+        }
         if let Some(seconds) = self.retry_after_s {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

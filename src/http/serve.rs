@@ -1,9 +1,12 @@
 //! Connections: how many, how long they may take, and how they end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -11,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 use tracing::{info, warn};
 
 use super::{Desk, routes};
@@ -26,6 +30,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The pause after a connection could not be accepted, as when the host is out of files.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The other end of a request's connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub IpAddr);
+
 /// Serves the engine's HTTP door until `stop`, then finishes what is in hand.
 pub async fn serve(listener: TcpListener, desk: Desk, stop: CancellationToken) {
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
@@ -34,11 +42,11 @@ pub async fn serve(listener: TcpListener, desk: Desk, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let seats = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
-        let (stream, seat) = tokio::select! {
+        let (stream, peer, seat) = tokio::select! {
             () = stop.cancelled() => break,
             caller = next_caller(&listener, &seats) => caller,
         };
-        connections.spawn(converse(stream, seat, routes.clone(), stop.clone()));
+        connections.spawn(converse((stream, peer), seat, routes.clone(), stop.clone()));
     }
     drop(listener);
     connections.close();
@@ -51,11 +59,11 @@ pub async fn serve(listener: TcpListener, desk: Desk, stop: CancellationToken) {
 async fn next_caller(
     listener: &TcpListener,
     seats: &Arc<Semaphore>,
-) -> (TcpStream, OwnedSemaphorePermit) {
+) -> (TcpStream, IpAddr, OwnedSemaphorePermit) {
     let seat = Arc::clone(seats).acquire_owned().await.expect("the seats are never taken away");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, seat),
+            Ok((stream, peer)) => return (stream, peer.ip(), seat),
             Err(cause) => {
                 warn!(event = "http.accept.failed", %cause);
                 tokio::time::sleep(PAUSE).await;
@@ -65,11 +73,15 @@ async fn next_caller(
 }
 
 async fn converse(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, IpAddr),
     _seat: OwnedSemaphorePermit,
     routes: Router,
     stop: CancellationToken,
 ) {
+    let routes = routes.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

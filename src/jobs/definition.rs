@@ -161,11 +161,17 @@ struct PruneParams {
     keep_runs_days: i64,
     keep_decisions_days: i64,
     keep_provider_events_days: i64,
+    keep_webhook_events_days: i64,
 }
 
 impl Default for PruneParams {
     fn default() -> Self {
-        Self { keep_runs_days: 90, keep_decisions_days: 400, keep_provider_events_days: 90 }
+        Self {
+            keep_runs_days: 90,
+            keep_decisions_days: 400,
+            keep_provider_events_days: 90,
+            keep_webhook_events_days: 90,
+        }
     }
 }
 
@@ -247,6 +253,7 @@ fn task(kind: JobKind, params: toml::Table) -> Result<Task, DefinitionError> {
                     "keep_provider_events_days",
                     params.keep_provider_events_days,
                 )?,
+                webhook_events: days("keep_webhook_events_days", params.keep_webhook_events_days)?,
             })
         }
         JobKind::SubmitTransfers | JobKind::ReconcileTransfers | JobKind::AuditLedger => {

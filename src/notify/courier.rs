@@ -10,7 +10,7 @@ use futures::StreamExt;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::address::origin;
 use super::endpoints::{FAILING, GONE};
@@ -65,7 +65,7 @@ impl Courier {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let tours = TaskTracker::new();
-        info!(event = "notify.started");
+        debug!(event = "notify.started");
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
@@ -79,7 +79,7 @@ impl Courier {
         }
         tours.close();
         tours.wait().await;
-        info!(event = "notify.stopped");
+        debug!(event = "notify.stopped");
     }
 
     /// One look: every endpoint with something due is served, those in hand already apart.

@@ -64,14 +64,14 @@ const SETTLED_SINCE: &str = "
         WHERE t.org_id = $1 AND t.state = 'settled' AND (t.settled_at, t.transfer_id) > ($2, $3)
           AND s.method_kind = $4 AND t.currency = $5
         ORDER BY t.settled_at, t.transfer_id LIMIT $6),
-    booked(transfer_id, booked_on, account) AS MATERIALIZED (
-        SELECT n.transfer_id, MAX(n.said_on), MAX(n.account)
+    booked(transfer_id, booked_on, account_index) AS MATERIALIZED (
+        SELECT n.transfer_id, MAX(n.said_on), MAX(n.account_index)
         FROM (SELECT DISTINCT submission_id FROM page) AS p CROSS JOIN notices n
         WHERE n.org_id = $1 AND n.submission_id = p.submission_id AND n.word = 'booked'
         GROUP BY n.transfer_id)
     SELECT page.transfer_id, page.payout_id, page.amount_minor, page.reference, page.provider_id,
            page.settled_at, page.submission_reference, page.provider_batch_id, page.sent_at,
-           booked.booked_on, booked.account
+           booked.booked_on, booked.account_index
     FROM page LEFT JOIN booked ON booked.transfer_id = page.transfer_id
     ORDER BY page.settled_at, page.transfer_id";
 const CURRENCIES_OF_RAIL: &str = "
@@ -154,8 +154,8 @@ pub struct SettledRow {
     pub sent_at: DateTime<Utc>,
     /// The day on which the rail's letters say that it was booked, as `2026-11-23`.
     pub booked_on: Option<String>,
-    /// The account of ours that they name for it.
-    pub account: Option<String>,
+    /// The fingerprint of the account of ours that they name for it.
+    pub account_index: Option<String>,
 }
 
 /// A break to be kept.

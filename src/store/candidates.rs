@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use super::dialect::sql;
 use super::{Store, StoreError, Tx};
 use crate::domain::{
-    AffiliateId, AffiliateStatus, Candidate, CandidateMethod, Currency, Destination, MethodId,
+    AffiliateId, AffiliateStatus, Candidate, CandidateMethod, Currency, DestinationId, MethodId,
     MethodKind, MethodStatus, Money, OrgId, PayoutId, ProgramId, ProgramStatus, WalletKey,
     WalletStatus,
 };
@@ -15,8 +15,8 @@ macro_rules! candidates {
     ($($tail:literal),+) => { concat!("
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
-           p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id, m.kind AS method_kind, m.destination,
-           m.status AS method_status,
+           p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id, m.kind AS method_kind,
+           m.destination_id, m.status AS method_status,
            CAST(CASE WHEN EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
                   AND o.currency = w.currency AND o.origin = 'auto' AND o.period = $2)
@@ -59,13 +59,11 @@ const QUEUE: &str = "
 // The method is the pinned one, as it stands now; amounts and periods were settled at request.
 macro_rules! queued {
     ($($tail:literal),+) => { concat!("
-    SELECT q.payout_id, q.amount_minor, q.method_kind AS pinned_kind,
-           q.destination AS pinned_destination,
-           q.affiliate_id, q.currency, q.program_id, w.available_minor,
+    SELECT q.payout_id, q.amount_minor, q.affiliate_id, q.currency, q.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor,
            CAST(NULL AS BIGINT) AS approval_minor, m.method_id,
-           m.kind AS method_kind, m.destination, m.status AS method_status,
+           m.kind AS method_kind, m.destination_id, m.status AS method_status,
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q
     JOIN wallets w ON w.org_id = q.org_id AND w.affiliate_id = q.affiliate_id AND w.currency = q.currency
@@ -99,22 +97,21 @@ struct CandidateRow {
     approval_minor: Option<i64>,
     method_id: Option<MethodId>,
     method_kind: Option<MethodKind>,
-    destination: Option<String>,
+    destination_id: Option<DestinationId>,
     method_status: Option<MethodStatus>,
     paid_in_period: i64,
 }
 
 impl CandidateRow {
-    fn into_candidate(self) -> Result<Candidate, StoreError> {
-        let method = match (self.method_id, self.method_kind, self.method_status, self.destination)
-        {
-            (Some(method_id), Some(kind), Some(status), Some(json)) => {
-                let destination = read_destination(method_id.as_str(), kind, &json)?;
-                Some(CandidateMethod { method_id, status, destination })
+    fn into_candidate(self) -> Candidate {
+        let method = (self.method_id, self.method_kind, self.method_status, self.destination_id);
+        let method = match method {
+            (Some(method_id), Some(kind), Some(status), Some(destination_id)) => {
+                Some(CandidateMethod { method_id, kind, status, destination_id })
             }
             _ => None,
         };
-        Ok(Candidate {
+        Candidate {
             affiliate_id: self.affiliate_id,
             program_id: self.program_id,
             currency: self.currency,
@@ -127,25 +124,14 @@ impl CandidateRow {
             approval_minor: self.approval_minor,
             method,
             paid_in_period: self.paid_in_period == 1,
-        })
+        }
     }
-}
-
-pub(super) fn read_destination(
-    id: &str,
-    kind: MethodKind,
-    json: &str,
-) -> Result<Destination, StoreError> {
-    Destination::stored(kind, json)
-        .map_err(|source| StoreError::CorruptDestination { id: id.to_owned(), source })
 }
 
 #[derive(Debug, FromRow)]
 struct QueuedRow {
     payout_id: PayoutId,
     amount_minor: i64,
-    pinned_kind: MethodKind,
-    pinned_destination: String,
     #[sqlx(flatten)]
     candidate: CandidateRow,
 }
@@ -172,17 +158,14 @@ impl Queue {
 pub struct QueuedPayout {
     pub payout_id: PayoutId,
     pub amount: Money,
-    pub destination: Destination,
     pub candidate: Candidate,
 }
 
 impl QueuedRow {
-    fn into_queued(self) -> Result<QueuedPayout, StoreError> {
-        let Self { payout_id, amount_minor, pinned_kind, pinned_destination, candidate } = self;
+    fn into_queued(self) -> QueuedPayout {
+        let Self { payout_id, amount_minor, candidate } = self;
         let amount = Money::new(amount_minor, candidate.currency);
-        let candidate = candidate.into_candidate()?;
-        let destination = read_destination(payout_id.as_str(), pinned_kind, &pinned_destination)?;
-        Ok(QueuedPayout { payout_id, amount, destination, candidate })
+        QueuedPayout { payout_id, amount, candidate: candidate.into_candidate() }
     }
 }
 
@@ -199,7 +182,7 @@ impl Store {
     ) -> Result<Vec<Candidate>, StoreError> {
         let query = sql(CANDIDATES_OF_AFFILIATE).bind(org).bind(period).bind(affiliate);
         let rows: Vec<CandidateRow> = query.read_all(&self.pools).await?;
-        rows.into_iter().map(CandidateRow::into_candidate).collect()
+        Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
     /// What waits to be sent on one rail of an org, if anything does.
@@ -237,7 +220,7 @@ impl Tx {
             after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
         let query = sql(CANDIDATES_PAGE).bind(org).bind(period).bind(affiliate).bind(currency);
         let rows: Vec<CandidateRow> = query.bind(limit).all(self).await?;
-        rows.into_iter().map(CandidateRow::into_candidate).collect()
+        Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
     /// One wallet as the gates see it, locked; `None` if there is no such wallet.
@@ -249,7 +232,7 @@ impl Tx {
     ) -> Result<Option<Candidate>, StoreError> {
         let query = sql(CANDIDATE_LOCK).bind(org).bind(period).bind(&wallet.affiliate_id);
         let row: Option<CandidateRow> = query.bind(&wallet.currency).maybe(self).await?;
-        row.map(CandidateRow::into_candidate).transpose()
+        Ok(row.map(CandidateRow::into_candidate))
     }
 
     /// The oldest payouts of a queue that no other worker has in hand, locked.
@@ -261,7 +244,7 @@ impl Tx {
     ) -> Result<Vec<QueuedPayout>, StoreError> {
         let query = sql(QUEUED_PAGE).bind(org).bind(&kind).bind(&currency);
         let rows: Vec<QueuedRow> = query.bind(limit).all(self).await?;
-        rows.into_iter().map(QueuedRow::into_queued).collect()
+        Ok(rows.into_iter().map(QueuedRow::into_queued).collect())
     }
 
     /// The payouts of a submission with what the gates look at, as it stands now.
@@ -271,6 +254,6 @@ impl Tx {
         submission: &crate::domain::SubmissionId,
     ) -> Result<Vec<QueuedPayout>, StoreError> {
         let rows: Vec<QueuedRow> = sql(MEMBERS).bind(org).bind(submission).all(self).await?;
-        rows.into_iter().map(QueuedRow::into_queued).collect()
+        Ok(rows.into_iter().map(QueuedRow::into_queued).collect())
     }
 }

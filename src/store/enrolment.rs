@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
+use super::destinations::NewDestination;
 use super::dialect::{Value, sql};
 use super::{Store, StoreError, Tx};
 use crate::domain::{
-    AffiliateId, AffiliateStatus, Currency, MethodId, MethodKind, MethodStatus, NewAffiliate,
-    NewProgram, OrgId, ProgramId, ProgramStatus,
+    AffiliateId, AffiliateStatus, Currency, DestinationId, MethodId, MethodKind, MethodStatus,
+    NewAffiliate, NewProgram, OrgId, ProgramId, ProgramStatus,
 };
 
 const ORG_INSERT: &str =
@@ -34,17 +35,18 @@ const PROGRAM_CURRENCY_INSERT: &str = "
 const AFFILIATES_WANTED: &str = "
     WITH wanted(affiliate_id) AS MATERIALIZED ({rows})
     SELECT a.affiliate_id, a.program_id, a.partner_id, a.name, a.email, a.code, a.status,
-           m.kind AS method_kind, m.destination, m.status AS method_status
+           m.kind AS method_kind, d.fingerprint, m.status AS method_status
     FROM wanted
     CROSS JOIN affiliates a
     LEFT JOIN payout_methods m
       ON m.org_id = a.org_id AND m.affiliate_id = a.affiliate_id AND m.is_default = 1
+    LEFT JOIN destinations d ON d.org_id = m.org_id AND d.destination_id = m.destination_id
     WHERE a.org_id = $1 AND a.affiliate_id = wanted.affiliate_id";
 const AFFILIATE_INSERT: &str = "
     INSERT INTO affiliates (org_id, affiliate_id, program_id, partner_id, name, email, code, status,
                             created_at) {rows}";
 const METHOD_INSERT: &str = "
-    INSERT INTO payout_methods (org_id, method_id, affiliate_id, kind, destination, status,
+    INSERT INTO payout_methods (org_id, method_id, affiliate_id, kind, destination_id, status,
                                 is_default, created_at) {rows}";
 
 const ENROLMENTS: &str = "
@@ -81,7 +83,8 @@ pub struct AffiliateRow {
     pub code: String,
     pub status: AffiliateStatus,
     pub method_kind: Option<MethodKind>,
-    pub destination: Option<String>,
+    /// Of its destination: two that are the same have the same.
+    pub fingerprint: Option<String>,
     pub method_status: Option<MethodStatus>,
 }
 
@@ -181,14 +184,14 @@ impl Tx {
         sql(AFFILIATES_WANTED).bind(org).all_with(self, &rows).await
     }
 
-    /// Inserts affiliates; the method of each, under the id given with it, becomes its default.
+    /// Inserts affiliates; the method of each, under the ids given with it, becomes its default.
     pub async fn affiliates_insert(
         &mut self,
         org: &OrgId,
-        affiliates: &[(&NewAffiliate, MethodId)],
+        affiliates: &[(&NewAffiliate, MethodId, DestinationId)],
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let row = |(a, _): &(&NewAffiliate, MethodId)| {
+        let row = |(a, ..): &(&NewAffiliate, MethodId, DestinationId)| {
             vec![
                 org.into(),
                 (&a.affiliate_id).into(),
@@ -203,14 +206,20 @@ impl Tx {
         };
         let rows: Vec<_> = affiliates.iter().map(row).collect();
         sql(AFFILIATE_INSERT).run_with(self, &rows).await?;
-        let row = |(a, method_id): &(&NewAffiliate, MethodId)| {
+        let new = |(a, _, id): &(&NewAffiliate, MethodId, DestinationId)| {
+            let destination = a.method.as_ref()?.destination.clone();
+            Some(NewDestination { destination_id: id.clone(), destination })
+        };
+        let destinations: Vec<_> = affiliates.iter().filter_map(new).collect();
+        self.destinations_insert(org, &destinations, now).await?;
+        let row = |(a, method_id, destination_id): &(&NewAffiliate, MethodId, DestinationId)| {
             let method = a.method.as_ref()?;
             Some(vec![
                 org.into(),
                 method_id.into(),
                 (&a.affiliate_id).into(),
                 (&method.destination.kind()).into(),
-                method.destination.to_json().into(),
+                destination_id.into(),
                 (&method.status).into(),
                 true.into(),
                 now.into(),

@@ -1,6 +1,6 @@
 //! What rails leave for us: letters, once each, and what they say of our transfers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::FromRow;
@@ -11,6 +11,7 @@ use crate::domain::{
     Currency, MethodKind, Money, Notice, NoticeId, NoticeWord, OrgId, PayoutId, Reference,
     SubmissionId, TransferId,
 };
+use crate::vault::{Cell, OrgVault};
 
 const LETTER_INSERT: &str = "
     INSERT INTO letters (letter_hash, method_kind, name, kind, notices, unmatched, problem,
@@ -36,13 +37,13 @@ const SUBMISSIONS_NAMED: &str = "
 
 const NOTICE_INSERT: &str = "
     INSERT INTO notices (org_id, notice_id, transfer_id, submission_id, letter_hash, word, code,
-                         message, amount_minor, currency, provider_id, account, said_on,
-                         correction, received_at)
+                         message, amount_minor, currency, provider_id, sealed_account,
+                         account_index, said_on, sealed_correction, received_at)
     {rows}";
 const NOTICES_OF: &str = "
     WITH wanted(submission_id) AS MATERIALIZED ({rows})
-    SELECT n.submission_id, n.transfer_id, t.reference, n.word, n.code, n.message, n.amount_minor,
-           n.currency, n.provider_id, n.account, n.said_on, n.correction
+    SELECT n.notice_id, n.submission_id, n.transfer_id, t.reference, n.word, n.code, n.message, n.amount_minor,
+           n.currency, n.provider_id, n.sealed_account, n.said_on, n.sealed_correction
     FROM wanted CROSS JOIN notices n
     JOIN transfers t ON t.org_id = n.org_id AND t.transfer_id = n.transfer_id
     WHERE n.org_id = $1 AND n.submission_id = wanted.submission_id ORDER BY n.notice_id";
@@ -91,6 +92,7 @@ pub struct NewNotice {
 
 #[derive(Debug, FromRow)]
 struct NoticeRow {
+    notice_id: NoticeId,
     submission_id: SubmissionId,
     transfer_id: TransferId,
     reference: String,
@@ -100,9 +102,9 @@ struct NoticeRow {
     amount_minor: Option<i64>,
     currency: Option<Currency>,
     provider_id: Option<String>,
-    account: Option<String>,
+    sealed_account: Option<String>,
     said_on: Option<String>,
-    correction: String,
+    sealed_correction: Option<String>,
 }
 
 /// What was said of a transfer, as it is handed to its rail.
@@ -113,11 +115,29 @@ pub struct HeardNotice {
     pub notice: Notice,
 }
 
+/// The cells of what a notice holds of accounts.
+pub(super) fn account_cell(notice_id: &str) -> Cell<'_> {
+    Cell::new("notices", "sealed_account", notice_id)
+}
+
+pub(super) fn correction_cell(notice_id: &str) -> Cell<'_> {
+    Cell::new("notices", "sealed_correction", notice_id)
+}
+
+/// The fingerprint of an account of ours, to look for its bookings.
+pub(super) fn account_index(keys: &OrgVault, account: &str) -> Result<String, StoreError> {
+    Ok(keys.fingerprint("our account", account)?)
+}
+
 impl NoticeRow {
-    fn into_heard(self) -> Result<HeardNotice, StoreError> {
-        let id = self.transfer_id.to_string();
-        let correction: BTreeMap<String, String> = serde_json::from_str(&self.correction)
-            .map_err(|source| StoreError::Corrupt { id, source })?;
+    fn into_heard(self, keys: &OrgVault) -> Result<HeardNotice, StoreError> {
+        let id = self.notice_id.as_str();
+        let open = |cell, sealed: Option<&String>| sealed.map(|text| keys.open(cell, text));
+        let account = open(account_cell(id), self.sealed_account.as_ref()).transpose()?;
+        let correction = open(correction_cell(id), self.sealed_correction.as_ref()).transpose()?;
+        let correction = correction.map(|json| serde_json::from_str(&json)).transpose();
+        let correction: Option<BTreeMap<String, String>> =
+            correction.map_err(|source| StoreError::Corrupt { id: id.to_owned(), source })?;
         let amount = self.amount_minor.zip(self.currency);
         let notice = Notice {
             reference: self.reference,
@@ -127,9 +147,9 @@ impl NoticeRow {
             message: self.message,
             amount: amount.map(|(minor, currency)| Money::new(minor, currency)),
             provider_id: self.provider_id,
-            account: self.account,
+            account,
             on: self.said_on.and_then(|day| day.parse::<NaiveDate>().ok()),
-            correction,
+            correction: correction.unwrap_or_default(),
         };
         let (submission_id, transfer_id) = (self.submission_id, self.transfer_id);
         Ok(HeardNotice { submission_id, transfer_id, notice })
@@ -144,6 +164,19 @@ impl Store {
     pub async fn orgs_of_rail(&self, kind: MethodKind) -> Result<Vec<OrgId>, StoreError> {
         let rows: Vec<(OrgId,)> = sql(ORGS_OF_RAIL).bind(&kind).read_all(&self.pools).await?;
         Ok(rows.into_iter().map(|(org,)| org).collect())
+    }
+
+    /// The fingerprint of an account of ours; `None` in an org that has never kept one.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] or [`StoreError::Vault`].
+    pub async fn account_index(
+        &self,
+        org: &OrgId,
+        account: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let keys = self.vault_of(org).await?;
+        keys.is_complete().then(|| account_index(&keys, account)).transpose()
     }
 
     /// Whether a letter of this hash was kept before.
@@ -188,11 +221,24 @@ impl Tx {
         notices: &[NewNotice],
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
+        let mut keys: HashMap<&OrgId, OrgVault> = HashMap::new();
+        for new in notices {
+            if !keys.contains_key(&new.about.org_id) {
+                keys.insert(&new.about.org_id, self.vault_of(&new.about.org_id).await?);
+            }
+        }
         let row = |new: &NewNotice| {
             let NewNotice { notice_id, about, letter_hash, notice } = new;
             let amount = notice.amount;
-            let correction = serde_json::to_string(&notice.correction);
-            vec![
+            let (keys, id) = (&keys[&about.org_id], notice_id.as_str());
+            let account = notice.account.as_deref();
+            let index = account.map(|account| account_index(keys, account)).transpose()?;
+            let account = account.map(|text| keys.seal(account_cell(id), text)).transpose()?;
+            let correction = (!notice.correction.is_empty()).then(|| {
+                let json = serde_json::to_string(&notice.correction);
+                keys.seal(correction_cell(id), &json.expect("a map of text is always JSON"))
+            });
+            Ok::<_, StoreError>(vec![
                 (&about.org_id).into(),
                 notice_id.into(),
                 (&about.transfer_id).into(),
@@ -204,13 +250,14 @@ impl Tx {
                 Value::Int(amount.map(|amount| amount.minor)),
                 amount.as_ref().map(|amount| &amount.currency).into(),
                 notice.provider_id.clone().into(),
-                notice.account.clone().into(),
+                account.into(),
+                index.into(),
                 notice.on.map(|day| day.to_string()).into(),
-                correction.expect("a map of text is always JSON").into(),
+                correction.transpose()?.into(),
                 now.into(),
-            ]
+            ])
         };
-        let rows: Vec<_> = notices.iter().map(row).collect();
+        let rows = notices.iter().map(row).collect::<Result<Vec<_>, _>>()?;
         sql(NOTICE_INSERT).run_with(self, &rows).await?;
         let mut by_org: BTreeMap<&OrgId, Vec<&SubmissionId>> = BTreeMap::new();
         for notice in notices {
@@ -233,6 +280,10 @@ impl Tx {
     ) -> Result<Vec<HeardNotice>, StoreError> {
         let rows: Vec<_> = submissions.iter().map(|id| vec![Value::from(*id)]).collect();
         let rows: Vec<NoticeRow> = sql(NOTICES_OF).bind(org).all_with(self, &rows).await?;
-        rows.into_iter().map(NoticeRow::into_heard).collect()
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = self.vault_of(org).await?;
+        rows.into_iter().map(|row| row.into_heard(&keys)).collect()
     }
 }

@@ -2,11 +2,11 @@
 
 use sqlx::FromRow;
 
-use super::candidates::read_destination;
+use super::destinations::SealedDestination;
 use super::dialect::{Value, sql};
 use super::{Store, StoreError, Tx};
 use crate::domain::{
-    AffiliateId, Destination, MethodId, MethodKind, MethodStatus, OrgId, PayoutId,
+    AffiliateId, Destination, DestinationId, MethodId, MethodStatus, OrgId, PayoutId,
 };
 
 // Only as it was when it was paid to: a destination that was changed since is another one.
@@ -17,24 +17,28 @@ const METHODS_BLAME: &str = "
     FROM blamed CROSS JOIN payouts p
     WHERE p.org_id = $1 AND p.payout_id = blamed.payout_id
       AND payout_methods.org_id = $1 AND payout_methods.method_id = p.method_id
-      AND payout_methods.destination = p.destination AND payout_methods.status = 'verified'";
+      AND payout_methods.destination_id = p.destination_id AND payout_methods.status = 'verified'";
 const METHODS_OF_PAYOUTS: &str = "
     WITH wanted(payout_id) AS MATERIALIZED ({rows})
-    SELECT p.payout_id, m.method_id, m.kind, m.destination
+    SELECT p.payout_id, m.method_id, m.destination_id, d.kind, d.sealed
     FROM wanted CROSS JOIN payouts p
     JOIN payout_methods m ON m.org_id = p.org_id AND m.method_id = p.method_id
-    WHERE p.org_id = $1 AND p.payout_id = wanted.payout_id AND m.destination = p.destination
-      AND m.status = 'verified'";
+    LEFT JOIN destinations d ON d.org_id = m.org_id AND d.destination_id = m.destination_id
+    WHERE p.org_id = $1 AND p.payout_id = wanted.payout_id
+      AND m.destination_id = p.destination_id AND m.status = 'verified'";
 const METHODS_CHANGE: &str = "
-    WITH changed(method_id, destination, status, code, reason) AS MATERIALIZED ({rows})
+    WITH changed(method_id, destination_id, status, code, reason) AS MATERIALIZED ({rows})
     UPDATE payout_methods
-    SET destination = changed.destination, status = changed.status, status_code = changed.code,
+    SET destination_id = changed.destination_id, status = changed.status, status_code = changed.code,
         status_reason = changed.reason
     FROM changed
     WHERE payout_methods.org_id = $1 AND payout_methods.method_id = changed.method_id";
 const METHOD_OF_AFFILIATE: &str = "
-    SELECT method_id, kind, destination, status, status_code, status_reason
-    FROM payout_methods WHERE org_id = $1 AND affiliate_id = $2 AND is_default = 1";
+    SELECT m.method_id, m.destination_id, d.kind, d.sealed, m.status, m.status_code,
+           m.status_reason
+    FROM payout_methods m
+    LEFT JOIN destinations d ON d.org_id = m.org_id AND d.destination_id = m.destination_id
+    WHERE m.org_id = $1 AND m.affiliate_id = $2 AND m.is_default = 1";
 
 /// A destination that a payout showed to be at fault.
 #[derive(Debug, Clone)]
@@ -49,6 +53,7 @@ pub struct Blame {
 pub struct PaidMethod {
     pub payout_id: PayoutId,
     pub method_id: MethodId,
+    pub destination_id: DestinationId,
     pub destination: Destination,
 }
 
@@ -56,7 +61,8 @@ pub struct PaidMethod {
 #[derive(Debug, Clone)]
 pub struct MethodChange {
     pub method_id: MethodId,
-    pub destination: Destination,
+    /// Where it pays to from now on; the one that it has, or a new one.
+    pub destination_id: DestinationId,
     pub status: MethodStatus,
     pub code: Option<String>,
     pub reason: Option<String>,
@@ -66,15 +72,15 @@ pub struct MethodChange {
 struct PaidMethodRow {
     payout_id: PayoutId,
     method_id: MethodId,
-    kind: MethodKind,
-    destination: String,
+    #[sqlx(flatten)]
+    destination: SealedDestination,
 }
 
 #[derive(Debug, FromRow)]
 struct MethodRow {
     method_id: MethodId,
-    kind: MethodKind,
-    destination: String,
+    #[sqlx(flatten)]
+    destination: SealedDestination,
     status: MethodStatus,
     status_code: Option<String>,
     status_reason: Option<String>,
@@ -84,6 +90,7 @@ struct MethodRow {
 #[derive(Debug, Clone)]
 pub struct DefaultMethod {
     pub method_id: MethodId,
+    pub destination_id: DestinationId,
     pub destination: Destination,
     pub status: MethodStatus,
     /// Why it has this status, where its rail said so.
@@ -103,12 +110,18 @@ impl Store {
     ) -> Result<Option<DefaultMethod>, StoreError> {
         let query = sql(METHOD_OF_AFFILIATE).bind(org).bind(affiliate);
         let row: Option<MethodRow> = query.read_maybe(&self.pools).await?;
-        let read = |row: MethodRow| {
-            let destination = read_destination(row.method_id.as_str(), row.kind, &row.destination)?;
-            let MethodRow { method_id, status, status_code, status_reason, .. } = row;
-            Ok(DefaultMethod { method_id, destination, status, status_code, status_reason })
-        };
-        row.map(read).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let opened = row.destination.open(&self.vault_of(org).await?)?;
+        let MethodRow { method_id, destination, status, status_code, status_reason } = row;
+        let (destination_id, destination) = (destination.destination_id, opened);
+        Ok(Some(DefaultMethod {
+            method_id,
+            destination_id,
+            destination,
+            status,
+            status_code,
+            status_reason,
+        }))
     }
 }
 
@@ -136,10 +149,15 @@ impl Tx {
         let rows: Vec<_> = payouts.iter().map(|id| vec![Value::from(*id)]).collect();
         let query = sql(METHODS_OF_PAYOUTS).bind(org);
         let rows: Vec<PaidMethodRow> = query.all_with(self, &rows).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = self.vault_of(org).await?;
         let read = |row: PaidMethodRow| {
-            let destination = read_destination(row.method_id.as_str(), row.kind, &row.destination)?;
-            let PaidMethodRow { payout_id, method_id, .. } = row;
-            Ok(PaidMethod { payout_id, method_id, destination })
+            let opened = row.destination.open(&keys)?;
+            let PaidMethodRow { payout_id, method_id, destination } = row;
+            let (destination_id, destination) = (destination.destination_id, opened);
+            Ok(PaidMethod { payout_id, method_id, destination_id, destination })
         };
         rows.into_iter().map(read).collect()
     }
@@ -153,7 +171,7 @@ impl Tx {
         let row = |change: &MethodChange| {
             vec![
                 (&change.method_id).into(),
-                change.destination.to_json().into(),
+                (&change.destination_id).into(),
                 (&change.status).into(),
                 change.code.clone().into(),
                 change.reason.clone().into(),

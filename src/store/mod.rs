@@ -3,6 +3,7 @@
 
 mod adjustments;
 mod alerts;
+mod api_keys;
 mod audit_log;
 mod breaks;
 mod candidates;
@@ -11,11 +12,13 @@ mod columns;
 mod commissions;
 mod decisions;
 mod deliveries;
+mod destinations;
 mod dialect;
 mod endpoints;
 mod enrolment;
 mod events;
 mod invariants;
+mod keys;
 mod letters;
 mod methods;
 mod payouts;
@@ -23,8 +26,10 @@ mod provider_events;
 mod reads;
 mod reversals;
 mod runs;
+mod sealed;
 mod submissions;
 mod transfers;
+mod unsealed;
 mod wallets;
 
 use chrono::{DateTime, Utc};
@@ -32,6 +37,7 @@ use thiserror::Error;
 
 pub use adjustments::{AdjustmentRow, NewAdjustment};
 pub use alerts::{AlertRow, NewAlert};
+pub use api_keys::{ApiKeyRow, NewApiKey};
 pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
 pub use candidates::{Queue, QueuedPayout};
@@ -39,12 +45,14 @@ pub use circuits::CircuitRow;
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
 pub use decisions::{DecisionCount, DecisionRow, NewDecision};
 pub use deliveries::{Attempted, DeliveryFilter, DeliveryRow, DueDelivery, KeptEvent, Replayed};
+pub use destinations::NewDestination;
 use dialect::Pools;
 pub use dialect::Tx;
 pub use endpoints::EndpointRow;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
 pub use events::{NewEvent, ToldPayout};
 pub use invariants::{Breach, INVARIANTS, Invariant};
+pub use keys::OrgKey;
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
 pub use methods::{Blame, DefaultMethod, MethodChange, PaidMethod};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
@@ -54,14 +62,18 @@ pub use reads::{
 };
 pub use reversals::{CommissionStanding, NewReversal, ReversalRow};
 pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
+pub use sealed::{SEALED, SealedColumn};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
 pub use wallets::{WalletEntryRow, WalletFilter, WalletMove, WalletRow};
 
-/// The database: pools of connections, shared by clones.
+use crate::vault::{Vault, VaultError};
+
+/// The database: pools of connections, shared by clones, and the vault that seals for it.
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: Pools,
+    vault: Vault,
 }
 
 /// What can go wrong at the database. Display says what was tried; the source says why.
@@ -87,6 +99,8 @@ pub enum StoreError {
     Corrupt { id: String, source: serde_json::Error },
     #[error("the destination stored with {id} cannot be read")]
     CorruptDestination { id: String, source: crate::domain::DestinationError },
+    #[error("the vault refused")]
+    Vault(#[from] VaultError),
     #[error("{what} changed while it was written: {wanted} rows were to change, {changed} did")]
     Changed { what: &'static str, wanted: u64, changed: u64 },
 }
@@ -122,7 +136,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownUrl`] or [`StoreError::Unreachable`].
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        Ok(Self { pools: Pools::open(url, max_connections, true).await? })
+        let pools = Pools::open(url, max_connections, true).await?;
+        Ok(Self { pools, vault: Vault::locked() })
     }
 
     /// Opens the database at `url` as [`Store::open`] does, but makes nothing that is not there.
@@ -130,7 +145,13 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], also for a file that does not exist.
     pub async fn open_existing(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        Ok(Self { pools: Pools::open(url, max_connections, false).await? })
+        let pools = Pools::open(url, max_connections, false).await?;
+        Ok(Self { pools, vault: Vault::locked() })
+    }
+
+    /// The same store with a vault: what is sealed opens, and new things can be sealed.
+    pub fn with_vault(self, vault: Vault) -> Self {
+        Self { vault, ..self }
     }
 
     /// Whether the tables are what this program expects.
@@ -144,6 +165,11 @@ impl Store {
     /// Which database it is: `sqlite` or `postgres`.
     pub fn database(&self) -> &'static str {
         self.pools.name()
+    }
+
+    /// The file of an embedded database, by its URL.
+    pub fn file_of(url: &str) -> Option<std::path::PathBuf> {
+        dialect::file_of(url)
     }
 
     /// Brings the tables up to date.
@@ -164,7 +190,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`] if no connection comes free or the database is gone.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        self.pools.begin().await
+        self.pools.begin(self.vault.clone()).await
     }
 
     /// The database's own clock, for leases.

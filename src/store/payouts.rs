@@ -6,13 +6,13 @@ use sqlx::FromRow;
 use super::dialect::{Value, sql};
 use super::{StoreError, Tx};
 use crate::domain::{
-    Actor, AffiliateId, Currency, Destination, MethodId, OrgId, PayoutId, PayoutOrigin,
-    PayoutStatus, ProgramId, RunId,
+    Actor, AffiliateId, Currency, DestinationId, MethodId, MethodKind, OrgId, PayoutId,
+    PayoutOrigin, PayoutStatus, ProgramId, RunId,
 };
 
 const PAYOUT_INSERT: &str = "
     INSERT INTO payouts (org_id, payout_id, affiliate_id, program_id, currency, amount_minor,
-                         method_id, method_kind, destination, status, version, origin, period,
+                         method_id, method_kind, destination_id, status, version, origin, period,
                          run_id, retry_of, requested_by, requested_at, updated_at,
                          requires_approval)
     {rows}";
@@ -88,8 +88,9 @@ pub struct NewPayout {
     /// Minor units, above 0.
     pub amount_minor: i64,
     pub method_id: MethodId,
+    pub method_kind: MethodKind,
     /// Pinned: what is on file later does not change where this payout goes.
-    pub destination: Destination,
+    pub destination_id: DestinationId,
     pub origin: PayoutOrigin,
     /// It waits until somebody approves it.
     pub requires_approval: bool,
@@ -139,8 +140,8 @@ impl Tx {
                 (&p.currency).into(),
                 p.amount_minor.into(),
                 (&p.method_id).into(),
-                (&p.destination.kind()).into(),
-                p.destination.to_json().into(),
+                (&p.method_kind).into(),
+                (&p.destination_id).into(),
                 (&PayoutStatus::Pending).into(),
                 1.into(),
                 (&p.origin).into(),

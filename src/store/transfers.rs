@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::candidates::read_destination;
+use super::destinations::SealedDestination;
 use super::dialect::{Value, sql};
 use super::{NewSubmission, StoreError, Tx};
 use crate::domain::{
-    AffiliateId, Currency, Destination, MethodKind, Money, OrgId, PayoutId, Reference,
-    SubmissionId, TransferId, TransferState,
+    AffiliateId, Currency, Destination, Money, OrgId, PayoutId, Reference, SubmissionId,
+    TransferId, TransferState,
 };
 
 const TRANSFER_INSERT: &str = "
@@ -18,8 +18,9 @@ const TRANSFER_INSERT: &str = "
 
 const TRANSFERS_OF: &str = "
     SELECT t.transfer_id, t.payout_id, t.affiliate_id, t.currency, t.amount_minor, t.reference,
-           t.state, t.provider_id, t.settled_at, p.method_kind, p.destination
+           t.state, t.provider_id, t.settled_at, p.destination_id, d.kind, d.sealed
     FROM transfers t JOIN payouts p ON p.org_id = t.org_id AND p.payout_id = t.payout_id
+    LEFT JOIN destinations d ON d.org_id = p.org_id AND d.destination_id = p.destination_id
     WHERE t.org_id = $1 AND t.submission_id = $2 ORDER BY t.position";
 
 const TRANSFERS_FOLLOW: &str = "
@@ -55,7 +56,6 @@ pub struct NewTransfer {
     pub affiliate_id: AffiliateId,
     pub amount: Money,
     pub reference: Reference,
-    pub destination: Destination,
 }
 
 #[derive(Debug, FromRow)]
@@ -69,8 +69,8 @@ struct TransferRow {
     state: TransferState,
     provider_id: Option<String>,
     settled_at: Option<DateTime<Utc>>,
-    method_kind: MethodKind,
-    destination: String,
+    #[sqlx(flatten)]
+    destination: SealedDestination,
 }
 
 /// A transfer as it stands, with its payout's pinned destination.
@@ -155,9 +155,9 @@ impl Tx {
         submission: &SubmissionId,
     ) -> Result<Vec<Transfer>, StoreError> {
         let rows: Vec<TransferRow> = sql(TRANSFERS_OF).bind(org).bind(submission).all(self).await?;
+        let keys = self.vault_of(org).await?;
         let read = |row: TransferRow| {
-            let destination =
-                read_destination(row.payout_id.as_str(), row.method_kind, &row.destination)?;
+            let destination = row.destination.open(&keys)?;
             Ok(Transfer {
                 transfer_id: row.transfer_id,
                 payout_id: row.payout_id,

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use crate::process::{Process, Ran};
 
 const SERVER: &str = "PAYOUTD_TEST_POSTGRES_URL";
+/// Good enough where nothing is secret.
+const MASTER_KEY: &str = "mk-test=AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
 
 /// See the module.
 pub struct Place {
@@ -33,6 +35,8 @@ impl Place {
         let mut place = Self::bare();
         let database = PgDatabase::create();
         place.set("DATABASE__URL", database.url());
+        // An embedded database makes a master key of its own; a server is told one.
+        place.set("VAULT__MASTER_KEYS", MASTER_KEY);
         place.database = Some(database);
         place
     }

@@ -23,13 +23,13 @@ on_both!(
 );
 
 /// A daemon with a server on a free port.
-struct Daemon {
-    process: Process,
-    address: String,
+pub struct Daemon {
+    pub process: Process,
+    pub address: String,
 }
 
 impl Daemon {
-    fn start(place: &mut Place) -> Self {
+    pub fn start(place: &mut Place) -> Self {
         place.set("HTTP__LISTEN", "127.0.0.1:0");
         let mut process = place.start(&["run", "--log-format", "json"]);
         process.says("http.listening");
@@ -45,7 +45,7 @@ impl Daemon {
     }
 
     /// Makes one call; its status and its body.
-    fn call(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    pub fn call(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("the daemon listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket");
         let length = body.len();

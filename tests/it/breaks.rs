@@ -94,12 +94,16 @@ async fn as_if_by(h: &Harness, kind: &str) {
 
 /// A letter's word about a transfer.
 async fn letter(h: &Harness, reference: &str, word: &str, on: &str) {
+    let mut tx = h.store.begin().await.expect("a transaction");
+    let index = tx.vault_of(&h.org).await.expect("keys").fingerprint("our account", "1");
+    tx.commit().await.expect("a commit");
     h.change(&format!(
         "INSERT INTO notices (org_id, notice_id, transfer_id, submission_id, letter_hash, word,
-                              account, said_on, correction, received_at)
-         SELECT org_id, 'no_{word}{on}', transfer_id, submission_id, 'hash', '{word}', '1', '{on}',
-                '{{}}', updated_at
-         FROM transfers WHERE reference = '{reference}'"
+                              account_index, said_on, received_at)
+         SELECT org_id, 'no_{word}{on}', transfer_id, submission_id, 'hash', '{word}', '{}', '{on}',
+                updated_at
+         FROM transfers WHERE reference = '{reference}'",
+        index.expect("a fingerprint")
     ))
     .await;
 }

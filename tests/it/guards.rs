@@ -1,8 +1,6 @@
 //! What the database itself refuses, whatever the code above it asks for.
 
-use payoutd::domain::{
-    Balances, Bucket, Destination, Entry, EntryKind, MethodKind, Movement, PayoutOrigin,
-};
+use payoutd::domain::{Balances, Bucket, Entry, EntryKind, MethodKind, Movement, PayoutOrigin};
 use payoutd::store::{NewPayout, NewSubmission, NewTransfer, StoreError, Tx, WalletMove};
 
 use crate::harness::{Harness, program, usd};
@@ -35,10 +33,6 @@ async fn post(h: &Harness, tx: &mut Tx, key: &str, before: Balances) -> Result<(
 async fn balances(h: &Harness, tx: &mut Tx) -> Balances {
     let locked = tx.wallets_lock(&h.org, &[h.wallet_key("ana")]).await.expect("a wallet");
     locked[0].1
-}
-
-fn destination() -> Destination {
-    Destination::parse(MethodKind::Paypal, r#"{"email":"ana@example.com"}"#).expect("an address")
 }
 
 on_both! {
@@ -83,7 +77,6 @@ on_both! {
                 affiliate_id: "ana".parse().expect("an id"),
                 amount: usd(1_500),
                 reference: h.clock.mint(),
-                destination: destination(),
             }],
         };
         let mut tx = h.store.begin().await.expect("a transaction");
@@ -100,7 +93,8 @@ on_both! {
             currency: usd(0).currency,
             amount_minor: 1,
             method_id: h.clock.mint(),
-            destination: destination(),
+            method_kind: MethodKind::Paypal,
+            destination_id: h.clock.mint(),
             origin: PayoutOrigin::Auto,
             requires_approval: false,
             period: Some(period.to_owned()),
@@ -191,7 +185,8 @@ on_both! {
             entry(-5),
             run("r3", "NULL", "running"),
             run("r4", INSTANT, "queued"),
-            "INSERT INTO payout_methods SELECT org_id, 'pm_2', affiliate_id, kind, destination, status,
+            "INSERT INTO payout_methods (org_id, method_id, affiliate_id, kind, destination_id, status,
+             is_default, created_at) SELECT org_id, 'pm_2', affiliate_id, kind, destination_id, status,
              is_default, created_at FROM payout_methods".to_owned(),
             format!("INSERT INTO payouts SELECT * FROM payouts WHERE payout_id = '{payout}'"),
         ] {

@@ -117,6 +117,7 @@ on_both! {
             h.earn(name, name, &[1_500]).await;
         }
         let store = payoutd::store::Store::open(&h.database.url, 1).await.expect("a database");
+        let store = store.with_vault(h.vault());
         let engine = payoutd::engine::Engine::new(
             store.clone(),
             h.clock.clone(),

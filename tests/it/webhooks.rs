@@ -12,6 +12,7 @@ use payoutd::http::{Limits, serve};
 use payoutd::providers::{
     Delivery, Found, Heard, Outgoing, Problem, Provider, ProviderEvent, Sent, Terms,
 };
+use payoutd::vault::Cell;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -253,8 +254,11 @@ on_both! {
         let request = door.request("POST", "/webhooks/paypal/acme").body(unknown);
         assert_eq!(answer(request.header("X-Signature", "secret-of-acme")).await.0, 200);
         let kept: Vec<(String, String, i64)> =
-            h.database.rows("SELECT event_type, body, matched FROM provider_events").await;
-        assert_eq!(kept, [("CUSTOMER.DISPUTE.CREATED".to_owned(), unknown.to_owned(), 0)]);
+            h.database.rows("SELECT event_type, sealed_body, matched FROM provider_events").await;
+        let [(event_type, sealed, matched)] = kept.as_slice() else { panic!("{kept:?}") };
+        assert_eq!((event_type.as_str(), *matched), ("CUSTOMER.DISPUTE.CREATED", 0));
+        let cell = Cell::new("provider_events", "sealed_body", "paypal/WH-9");
+        assert_eq!(h.store.unseal(&h.org, cell, sealed).await.expect("opened"), unknown);
         assert_eq!(due(h).await, 0);
     }
 

@@ -7,7 +7,7 @@
 mod statement;
 mod value;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool};
 use tracing::log::LevelFilter;
 
 use super::StoreError;
+use crate::vault::Vault;
 pub(super) use statement::sql;
 pub(super) use value::Value;
 
@@ -30,6 +31,15 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Longest time that the first connection may take.
 const LONGEST_CONNECT: Duration = Duration::from_secs(15);
+
+/// PostgreSQL keeps the bytes of dropped columns and deleted rows until a table is written anew.
+const CLEARED: [&str; 5] = [
+    "VACUUM (FULL, ANALYZE) payout_methods",
+    "VACUUM (FULL, ANALYZE) payouts",
+    "VACUUM (FULL, ANALYZE) notices",
+    "VACUUM (FULL, ANALYZE) provider_events",
+    "VACUUM (FULL, ANALYZE) unsealed",
+];
 
 /// The two databases. Cloning shares the pools.
 #[derive(Debug, Clone)]
@@ -44,7 +54,11 @@ pub(super) enum Pools {
 
 /// A transaction that may write. Dropped without a commit, it rolls back.
 #[derive(Debug)]
-pub struct Tx(Session);
+pub struct Tx {
+    session: Session,
+    /// Opens and seals what goes through it.
+    pub(super) vault: Vault,
+}
 
 #[derive(Debug)]
 enum Session {
@@ -84,6 +98,8 @@ impl Pools {
             .busy_timeout(Duration::from_secs(30))
             .foreign_keys(true)
             .pragma("cache_size", "-65536")
+            // What is deleted or overwritten is gone from the file as well.
+            .pragma("secure_delete", "ON")
             .disable_statement_logging();
         let folder = options.get_filename().parent().filter(|folder| *folder != Path::new(""));
         if let Some(folder) = folder.filter(|_| create) {
@@ -106,6 +122,27 @@ impl Pools {
         match self {
             Self::Sqlite { .. } => "sqlite",
             Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Writes what is left of the database anew, so that nothing deleted is in its files any
+    /// more; false if somebody else's reading keeps the write-ahead log of SQLite from being cut.
+    pub async fn clear_deleted(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite { writer, .. } => {
+                let mut conn = writer.acquire().await?;
+                sqlx::raw_sql("VACUUM").execute(&mut *conn).await?;
+                let cut = "PRAGMA wal_checkpoint(TRUNCATE)";
+                let (busy, _, _): (i64, i64, i64) =
+                    sqlx::query_as(cut).fetch_one(&mut *conn).await?;
+                Ok(busy == 0)
+            }
+            Self::Postgres(pool) => {
+                for table in CLEARED {
+                    sqlx::raw_sql(table).execute(pool).await?;
+                }
+                Ok(true)
+            }
         }
     }
 
@@ -146,13 +183,14 @@ impl Pools {
 
     /// Begins a transaction that may write. On SQLite it takes the write lock at once
     /// (IMMEDIATE), so that it cannot fail half-way for want of it.
-    pub async fn begin(&self) -> Result<Tx, StoreError> {
-        Ok(Tx(match self {
+    pub async fn begin(&self, vault: Vault) -> Result<Tx, StoreError> {
+        let session = match self {
             Self::Sqlite { writer, .. } => {
                 Session::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)
             }
             Self::Postgres(pool) => Session::Postgres(pool.begin().await?),
-        }))
+        };
+        Ok(Tx { session, vault })
     }
 
     /// The database's own clock: leases are measured by it, whatever the replicas' clocks say.
@@ -198,7 +236,7 @@ impl Tx {
     /// The database's own clock, asked on this transaction's connection: a second one may not
     /// come free while this one is held.
     pub async fn database_now(&mut self) -> Result<DateTime<Utc>, StoreError> {
-        let text = match self.0 {
+        let text = match self.session {
             Session::Sqlite(_) => SQLITE_NOW,
             Session::Postgres(_) => POSTGRES_NOW,
         };
@@ -208,12 +246,18 @@ impl Tx {
 
     /// Makes all of it durable, or none.
     pub async fn commit(self) -> Result<(), StoreError> {
-        match self.0 {
+        match self.session {
             Session::Sqlite(tx) => tx.commit().await?,
             Session::Postgres(tx) => tx.commit().await?,
         }
         Ok(())
     }
+}
+
+/// The file of an embedded database, by its URL.
+pub(super) fn file_of(url: &str) -> Option<PathBuf> {
+    let options = url.starts_with("sqlite:").then(|| SqliteConnectOptions::from_str(url));
+    options.and_then(Result::ok).map(|options| options.get_filename().to_path_buf())
 }
 
 /// Whether the statement lost a race and may be tried again from the start of its transaction.

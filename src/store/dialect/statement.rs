@@ -111,7 +111,7 @@ impl Sql {
     }
 
     async fn run_piece(self, tx: &mut Tx, rows: &[Vec<Value>]) -> Result<u64, StoreError> {
-        Ok(match &mut tx.0 {
+        Ok(match &mut tx.session {
             Session::Sqlite(tx) => tx.execute(query::<Sqlite>(self, rows)).await?.rows_affected(),
             Session::Postgres(tx) => {
                 tx.execute(query::<Postgres>(self, rows)).await?.rows_affected()
@@ -124,7 +124,7 @@ impl Sql {
         tx: &mut Tx,
         rows: &[Vec<Value>],
     ) -> Result<Vec<T>, StoreError> {
-        match &mut tx.0 {
+        match &mut tx.session {
             Session::Sqlite(tx) => fetch::<Sqlite, T>(&mut **tx, self, rows).await,
             Session::Postgres(tx) => fetch::<Postgres, T>(&mut **tx, self, rows).await,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use payoutd::access::{AuthSettings, Gatekeeper};
 use payoutd::engine::Engine;
-use payoutd::http::{Desk, Limits, serve};
+use payoutd::http::{Desk, Limits, Proxies, serve};
 use payoutd::notify::Notifier;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -24,6 +24,8 @@ pub const LIMITS: Limits = Limits {
     body_bytes: 1 << 20,
     body_time: Duration::from_secs(10),
     answer_time: Duration::from_secs(30),
+    requests_per_minute: 1_000_000,
+    failed_proofs_per_minute: 1_000_000,
 };
 
 /// The server of a story, stopped when it is dropped.
@@ -34,11 +36,17 @@ pub struct Api {
 }
 
 /// What was answered.
-#[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Answer {
+    /// What a reader of a failed story wants to see.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.status, String::from_utf8_lossy(&self.bytes))
+    }
 }
 
 impl Answer {
@@ -156,6 +164,7 @@ impl Harness {
             gatekeeper: gatekeeper.expect("usable settings"),
             limits,
             cors_origins: Arc::from([]),
+            proxies: Proxies::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use payoutd::clock::Clock;
 use payoutd::domain::BatchId;
 use payoutd::store::Store;
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqlitePoolOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, FromRow, PgPool, SqlitePool};
@@ -60,6 +61,58 @@ impl Database {
         let url = url_of(&name);
         let pool = PgPoolOptions::new().max_connections(2).connect(&url).await;
         Self { url, raw: Raw::Postgres(pool.expect("the copy")), _folder: None }
+    }
+
+    /// A database whose tables are as they were before the migration `before`.
+    pub async fn before(kind: Kind, before: i64) -> Self {
+        let database = match kind {
+            Kind::Sqlite => {
+                let folder = tempfile::tempdir().expect("a folder");
+                let url = format!("sqlite://{}", folder.path().join("payoutd.db").display());
+                let made = format!("{url}?mode=rwc");
+                let pool = SqlitePoolOptions::new().max_connections(1).connect(&made).await;
+                let raw = Raw::Sqlite(pool.expect("a new file"));
+                Self { url, raw, _folder: Some(folder) }
+            }
+            Kind::Postgres => {
+                let name = fresh_name();
+                on_server(&format!("CREATE DATABASE {name}")).await;
+                let url = url_of(&name);
+                let pool = PgPoolOptions::new().max_connections(2).connect(&url).await;
+                Self { url, raw: Raw::Postgres(pool.expect("a new database")), _folder: None }
+            }
+        };
+        database.migrate_before(before).await;
+        database
+    }
+
+    async fn migrate_before(&self, before: i64) {
+        let dialect = match &self.raw {
+            Raw::Sqlite(_) => "sqlite",
+            Raw::Postgres(_) => "postgres",
+        };
+        let all = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let some = tempfile::tempdir().expect("a folder");
+        for file in std::fs::read_dir(format!("{all}/{dialect}")).expect("migrations") {
+            let file = file.expect("a migration");
+            let name = file.file_name().into_string().expect("a name");
+            let version: i64 =
+                name.split('_').next().expect("a version").parse().expect("a number");
+            if version < before {
+                std::fs::copy(file.path(), some.path().join(name)).expect("a copy");
+            }
+        }
+        let migrator = Migrator::new(some.path()).await.expect("migrations");
+        let applied = match &self.raw {
+            Raw::Sqlite(pool) => migrator.run(pool).await,
+            Raw::Postgres(pool) => migrator.run(pool).await,
+        };
+        applied.expect("migrations that apply");
+    }
+
+    /// The folder of a file, with all that belongs to it.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        self._folder.as_ref().map(TempDir::path)
     }
 
     /// Removes what is left on a server; a file goes with its folder.

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use payoutd::domain::{Currency, Money};
 use payoutd::sandbox::{BookRow, ItemStatus};
-use serde_json::Value;
 use sqlx::FromRow;
 
 use super::{Expectations, Harness};
@@ -20,8 +19,9 @@ struct Payment {
 
 #[derive(FromRow)]
 struct Settled {
+    org_id: String,
     reference: String,
-    destination: String,
+    destination_id: String,
     currency: String,
     amount_minor: i64,
 }
@@ -71,21 +71,24 @@ impl Harness {
     }
 
     async fn settled(&self) -> Vec<Payment> {
-        let text = "SELECT t.reference, p.destination, p.currency, p.amount_minor
+        let text = "SELECT p.org_id, t.reference, p.destination_id, p.currency, p.amount_minor
              FROM payouts p JOIN transfers t ON t.org_id = p.org_id AND t.payout_id = p.payout_id
              WHERE p.status = 'completed' AND t.state = 'settled' AND p.method_kind = 'paypal'";
         let rows: Vec<Settled> = self.database.rows(text).await;
-        let payment = |row: Settled| {
+        let mut payments = Vec::with_capacity(rows.len());
+        for row in rows {
             let currency: Currency = row.currency.parse().expect("a currency");
-            let destination: Value = serde_json::from_str(&row.destination).expect("JSON");
-            Payment {
+            let org = row.org_id.parse().expect("an id");
+            let id = row.destination_id.parse().expect("an id");
+            let destination = self.store.destination(&org, &id).await;
+            let destination = destination.expect("a destination that opens");
+            payments.push(Payment {
                 reference: row.reference,
-                recipient: destination["email"].as_str().expect("an address").to_owned(),
+                recipient: destination.get("email").expect("an address").to_owned(),
                 amount: Money::new(row.amount_minor, currency).to_string(),
                 currency: row.currency,
-            }
-        };
-        let mut payments: Vec<_> = rows.into_iter().map(payment).collect();
+            });
+        }
         payments.sort();
         payments
     }

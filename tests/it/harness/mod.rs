@@ -8,6 +8,7 @@ mod api;
 mod database;
 mod ledger;
 mod paper;
+mod receiver;
 mod world;
 
 use std::sync::Arc;
@@ -21,12 +22,14 @@ use payoutd::jobs::{Catalog, Runner, RunnerSettings};
 use payoutd::providers::{Paypal, PaypalSettings, Provider};
 use payoutd::sandbox::Sandbox;
 use payoutd::store::{RunRow, Store};
+use payoutd::vault::{MasterKeys, Vault};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 pub use api::{Answer, Api, LIMITS, answer, auth, sign, token};
 pub use database::{Database, Kind};
 pub use paper::{Paper, said};
+pub use receiver::{Heard, Receiver};
 pub use world::{Wallet, affiliate, banked, commission, program, usd};
 
 use crate::loopback::Loopback;
@@ -87,6 +90,7 @@ impl Harness {
         let database = Database::create(kind).await;
         let store = Store::open(&database.url, 6).await.expect("a database that opens");
         let clock = Clock::fixed("2026-03-02T09:00:00Z".parse().expect("a Monday"));
+        let store = store.with_vault(vault(&clock));
         let at = Loopback::of(Sandbox::new(clock.clone())).await;
         let rails = vec![rail(&at.url, json!({}))];
         let engine = Engine::new(store.clone(), clock.clone(), rails, EngineSettings::default());
@@ -116,6 +120,11 @@ impl Harness {
         self.check_ledger(&self.expects).await;
         self.store.close().await;
         self.database.remove().await;
+    }
+
+    /// The vault of the story's store.
+    pub fn vault(&self) -> Vault {
+        vault(&self.clock)
     }
 
     /// The real PayPal rail, pointed at the sandbox, with some settings changed.
@@ -202,6 +211,14 @@ impl Harness {
     pub async fn fate(&self, reference: &str, status: &str) {
         self.at.control("POST", &format!("items/{reference}"), json!({ "status": status })).await;
     }
+}
+
+/// The master key of every story.
+pub const MASTER_KEY: &str = "mk-test=AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+
+fn vault(clock: &Clock) -> Vault {
+    let masters = MasterKeys::parse(&MASTER_KEY.to_owned().into()).expect("a master key");
+    Vault::new(masters, clock.clone())
 }
 
 impl Drop for Harness {
