@@ -21,6 +21,7 @@ mod cycle;
 mod daemon;
 mod demo;
 mod imports;
+mod ledger;
 mod notify;
 mod orders;
 mod place;

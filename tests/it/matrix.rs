@@ -30,6 +30,8 @@ pub struct World {
     pub key: String,
     /// An endpoint of webhooks.
     pub endpoint: String,
+    /// A payout that waits.
+    pub payout: String,
 }
 
 /// Who calls: the headers that they send.
@@ -69,7 +71,8 @@ async fn world(h: &Harness, api: &Api) -> World {
     let key = made(&keys, &h.org, Permission::ALL.to_vec(), None).await.id().to_string();
     let url = json!({ "url": "http://127.0.0.1:9443/hook" });
     let endpoint = api.post(&h.staff(), "/webhook-endpoints", url).await.ok();
-    World { key, endpoint: id_in(&endpoint, "endpointId") }
+    let payout = h.ask("ana", 2_000).await.expect("a payout").to_string();
+    World { key, endpoint: id_in(&endpoint, "endpointId"), payout }
 }
 
 /// The id that an answer gives.
