@@ -33,6 +33,7 @@ mod submit;
 mod tally;
 mod telling;
 mod vault;
+mod wanted;
 mod webhook;
 
 use std::collections::HashMap;
@@ -44,8 +45,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::{
-    Actor, AlertId, AuditId, BreakId, Caller, CommissionId, GateCheck, MethodKind, Money,
-    MoneyError, OrgId, PayoutId, PayoutStatus, WalletError, WalletKey,
+    Actor, AffiliateId, AlertId, AuditId, BreakId, Caller, CommissionId, GateCheck, MethodKind,
+    Money, MoneyError, OrgId, PayoutId, PayoutStatus, ProgramId, WalletError, WalletKey,
 };
 use crate::providers::{Problem, Provider};
 use crate::store::{NewAudit, RunLease, Store, StoreError, Tx};
@@ -63,6 +64,7 @@ pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Skips, Tally};
 pub use vault::Rotated;
+pub use wanted::{Answered, PaidBy, Wanted};
 pub use webhook::{Received, WebhookDoor};
 
 /// Tries of a transaction that lost a race, before the error is passed on.
@@ -149,6 +151,12 @@ pub enum EngineError {
     NoBreak { break_id: BreakId },
     #[error("program {program_id} does not exist in this org, or has no {currency}")]
     NoProgram { program_id: String, currency: String },
+    #[error("affiliate {affiliate_id} does not exist in this org")]
+    NoAffiliate { affiliate_id: AffiliateId },
+    #[error("affiliate {affiliate_id} is in program {program_id}, and not in the one named")]
+    WrongProgram { affiliate_id: AffiliateId, program_id: ProgramId },
+    #[error("the Idempotency-Key {key} was used for another request: take a new key")]
+    KeyReused { key: String },
     #[error("commission {commission_id} does not exist in this org")]
     NoCommission { commission_id: CommissionId },
     #[error(
@@ -211,6 +219,9 @@ impl EngineError {
             Self::NoAlert { .. } => "no_alert",
             Self::NoBreak { .. } => "no_break",
             Self::NoProgram { .. } => "no_program",
+            Self::NoAffiliate { .. } => "no_affiliate",
+            Self::WrongProgram { .. } => "wrong_program",
+            Self::KeyReused { .. } => "key_reused",
             Self::NoCommission { .. } => "no_commission",
             Self::NothingLeft { .. } => "nothing_left",
             Self::OtherContent { .. } => "other_content",
@@ -236,6 +247,9 @@ impl EngineError {
                 | Self::NoAlert { .. }
                 | Self::NoBreak { .. }
                 | Self::NoProgram { .. }
+                | Self::NoAffiliate { .. }
+                | Self::WrongProgram { .. }
+                | Self::KeyReused { .. }
                 | Self::NoCommission { .. }
                 | Self::NothingLeft { .. }
                 | Self::OtherContent { .. }

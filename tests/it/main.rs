@@ -14,6 +14,8 @@ mod spoil;
 mod accrual;
 mod adjustments;
 mod api;
+mod api_partner;
+mod api_requests;
 mod approval;
 mod audit;
 mod breaks;
