@@ -30,6 +30,7 @@ impl Engine {
         (period, scope): (&str, &Scope),
         mut see: impl FnMut(Preview) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
+        let now = self.clock.now();
         let mut after: Option<WalletKey> = None;
         loop {
             let page = self.store.candidates_after(org, period, after.as_ref(), PAGE).await?;
@@ -41,7 +42,9 @@ impl Engine {
                     affiliate_id: candidate.affiliate_id.clone(),
                     program_id: candidate.program_id.clone(),
                     available: Money::new(candidate.available_minor, candidate.currency),
-                    failing: pass(candidate, Intent::auto(candidate)).err().unwrap_or_default(),
+                    failing: pass(candidate, Intent::auto(candidate, now))
+                        .err()
+                        .unwrap_or_default(),
                 })?;
             }
         }

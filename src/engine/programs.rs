@@ -129,9 +129,13 @@ impl Engine {
         new: &AffiliateStand,
     ) -> Result<bool, EngineError> {
         let id = &new.affiliate_id;
+        if id.is_house() {
+            let (id, differs) = (id.to_string(), "owner");
+            return Err(EngineError::OtherContent { what: "affiliate", id, differs });
+        }
         self.retrying(|| async {
             let mut tx = self.begin(work).await?;
-            if let Some(known) = tx.affiliate_lock(org, id).await? {
+            if let Some(known) = tx.affiliate_stand(org, id).await? {
                 if let Some(differs) = other_affiliate(&known, new) {
                     let id = id.to_string();
                     return Err(EngineError::OtherContent { what: "affiliate", id, differs });
@@ -168,7 +172,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.retrying(|| async {
             let mut tx = self.begin(work).await?;
-            let known = tx.affiliate_lock(org, id).await?;
+            let known = tx.affiliate_stand(org, id).await?;
             let known =
                 known.ok_or_else(|| EngineError::NoAffiliate { affiliate_id: id.clone() })?;
             let next = AffiliateStand {

@@ -20,19 +20,25 @@ mod earning;
 mod jobs;
 mod keys;
 mod me;
+mod methods;
 mod page;
+mod payout_acts;
 mod payouts;
 mod problem;
 mod programs;
 mod proxies;
 mod rates;
 mod requesting;
+mod reversals;
 mod runs;
 mod schemas;
 mod serve;
+mod staff_methods;
+mod wallets;
 mod webhook_deliveries;
 mod webhook_endpoints;
 mod webhooks;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,6 +135,16 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::read(P::JobsRead), routes!(runs::show))
         .route(Access::read(P::JobsRead), routes!(runs::decisions))
         .route(Access::read(P::JobsRead), routes!(runs::log))
+        .route(Access::PARTNER, routes!(methods::list, methods::add))
+        .route(Access::PARTNER, routes!(methods::show, methods::change, methods::disable))
+        .route(Access::PARTNER, routes!(methods::verify))
+        .route(Access::PARTNER, routes!(methods::confirm))
+        .open(routes!(methods::paypal_callback))
+        .route(Access::read(P::MethodsRead), routes!(staff_methods::list))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::add))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::verify))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::reject))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::disable))
         .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))
         .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::add))
         .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::show))
@@ -141,6 +157,18 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write(P::KeysWrite), routes!(keys::create))
         .route(Access::write(P::KeysWrite), routes!(keys::revoke))
         .route(Access::read(P::AuditRead), routes!(audit_log::list))
+        .route(Access::write(P::CommissionsWrite), routes!(reversals::reverse))
+        .route(Access::read(P::WalletsRead), routes!(wallets::list))
+        .route(Access::read(P::WalletsRead), routes!(wallets::show))
+        .route(Access::read(P::WalletsRead), routes!(wallets::entries))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::freeze))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::unfreeze))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::adjust))
+        .route(Access::APPROVER, routes!(payout_acts::approve))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::cancel))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::retry))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::mark))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::resend))
         .into_router()
 }
 

@@ -24,6 +24,7 @@ mod letters;
 mod methods;
 mod partners;
 mod pauses;
+mod payment_methods;
 mod payouts;
 mod programs;
 mod provider_events;
@@ -34,6 +35,7 @@ mod sealed;
 mod submissions;
 mod transfers;
 mod unsealed;
+mod verifications;
 mod wallets;
 
 use chrono::{DateTime, Utc};
@@ -59,9 +61,12 @@ pub use events::{NewEvent, ToldPayout};
 pub use invariants::{Breach, INVARIANTS, Invariant};
 pub use keys::OrgKey;
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
-pub use methods::{Blame, DefaultMethod, FiledMethod, MethodChange, PaidMethod};
+pub use methods::{Blame, FiledMethod, MethodChange, PaidMethod};
 pub use partners::{BalanceRow, EarningKey, EarningRow, PartnerEnrolment, ReferralCount, TermsRow};
 pub use pauses::PauseRow;
+pub use payment_methods::{
+    HeldMethod, MethodOwner, MethodsHeld, MethodsOf, NewPaymentMethod, PaymentMethod, Proving,
+};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
 pub use programs::{AffiliateFilter, AffiliateStand, CurrencyTerms, ProgramStand};
 pub use provider_events::NewProviderEvent;
@@ -74,6 +79,7 @@ pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
 pub use sealed::{SEALED, SealedColumn};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
+pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};
 pub use wallets::{WalletEntryRow, WalletFilter, WalletMove, WalletRow};
 
 use crate::vault::{Vault, VaultError};

@@ -211,7 +211,7 @@ impl Tx {
     }
 
     /// One affiliate, locked.
-    pub async fn affiliate_lock(
+    pub async fn affiliate_stand(
         &mut self,
         org: &OrgId,
         id: &AffiliateId,

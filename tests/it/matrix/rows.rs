@@ -49,12 +49,14 @@ pub struct Row {
     /// What the call is answered with.
     pub status: u16,
     pub other: Option<Other>,
+    /// The id in body and query that another partner may not ask about.
+    pub about: Option<&'static str>,
 }
 
 impl Row {
     fn new(method: &'static str, path: &'static str, rule: Rule, status: u16) -> Self {
         let (ids, query) = (Vec::new(), String::new());
-        Self { method, path, rule, ids, query, body: None, status, other: None }
+        Self { method, path, rule, ids, query, body: None, status, other: None, about: None }
     }
 
     fn id(mut self, name: &'static str, id: &str) -> Self {
@@ -67,15 +69,18 @@ impl Row {
         self
     }
 
-    #[expect(dead_code, reason = "for rows that ask for something")]
     fn query(mut self, query: &str) -> Self {
         self.query = query.to_owned();
         self
     }
 
-    #[expect(dead_code, reason = "for rows that partners may call")]
     fn other(mut self, other: Other) -> Self {
         self.other = Some(other);
+        self
+    }
+
+    fn about(mut self, id: &'static str) -> Self {
+        self.about = Some(id);
         self
     }
 }
@@ -96,8 +101,158 @@ fn delete(path: &'static str, rule: Rule) -> Row {
     Row::new("delete", path, rule, 204)
 }
 
-/// Every operation of the document. Each call is about things of the partner `ana`.
+/// Every operation of the document. Each call is about things of the partner `ana`. They are called
+/// in this order, by everybody who may.
 pub fn rows(world: &World) -> Vec<Row> {
+    [
+        partners(world),
+        programs(),
+        commissions(),
+        payouts(world),
+        wallets(),
+        jobs(world),
+        keys(world),
+        webhooks(world),
+    ]
+    .concat()
+}
+
+fn partners(world: &World) -> Vec<Row> {
+    use Rule::{Partner, ReadOwn, WriteOwn};
+    let source = json!({ "type": "affiliate", "affiliateId": "ana", "program": "creator" });
+    vec![
+        get("/client/affiliate/me", Partner).other(Other::OwnAlone),
+        get("/client/affiliate/me/earnings", Partner)
+            .query("program=creator")
+            .other(Other::OwnAlone),
+        get("/finance/payouts", ReadOwn("payouts:read"))
+            .query("source.affiliateId=ana")
+            .other(Other::OwnAlone),
+        get("/finance/payouts/{payoutId}", ReadOwn("payouts:read"))
+            .id("payoutId", &world.payout)
+            .other(Other::Gone),
+        get("/finance/payouts/{payoutId}/lines", ReadOwn("payouts:read"))
+            .id("payoutId", &world.payout)
+            .other(Other::Gone),
+        post("/finance/payouts/request", WriteOwn("payouts:request"), 201)
+            .body(json!({ "amount": 10, "currency": "USD", "source": source }))
+            .about("ana")
+            .other(Other::Gone),
+    ]
+}
+
+fn programs() -> Vec<Row> {
+    use Rule::{Read, Write};
+    let enrolment = json!({
+        "affiliateId": "cem", "program": "shop", "partnerId": "partner-cem", "name": "Cem",
+        "email": "cem@example.com", "code": "CEM",
+    });
+    let terms = json!([{ "currency": "USD", "minPayout": 10 }]);
+    vec![
+        get("/affiliate/programs", Read("programs:read")),
+        post("/affiliate/programs", Write("programs:write"), 201)
+            .body(json!({ "program": "shop", "title": "Shop", "currencies": terms })),
+        get("/affiliate/programs/{program}", Read("programs:read")).id("program", "creator"),
+        patch("/affiliate/programs/{program}", Write("programs:write"))
+            .id("program", "shop")
+            .body(json!({ "status": "paused" })),
+        get("/affiliate/affiliates", Read("affiliates:read")),
+        post("/affiliate/affiliates", Write("affiliates:write"), 201).body(enrolment),
+        get("/affiliate/affiliates/{affiliateId}", Read("affiliates:read"))
+            .id("affiliateId", "ana"),
+        patch("/affiliate/affiliates/{affiliateId}", Write("affiliates:write"))
+            .id("affiliateId", "cem")
+            .body(json!({ "status": "suspended" })),
+        get("/affiliate/{affiliateId}/explain", Read("affiliates:read")).id("affiliateId", "ana"),
+    ]
+}
+
+fn jobs(world: &World) -> Vec<Row> {
+    use Rule::{Read, Write};
+    let (read, write) = (Read("jobs:read"), Write("jobs:write"));
+    let pays = |row: Row| row.id("jobId", "auto-payout");
+    let of_run = |row: Row| row.id("runId", &world.run);
+    vec![
+        get("/jobs", read),
+        pays(get("/jobs/{jobId}", read)),
+        pays(get("/jobs/{jobId}/next", read)),
+        pays(post("/jobs/{jobId}/dry-run", write, 200)),
+        pays(post("/jobs/{jobId}/pause", write, 204)).body(json!({ "reason": "a look first" })),
+        pays(post("/jobs/{jobId}/resume", write, 204)),
+        pays(post("/jobs/{jobId}/run", write, 202)),
+        get("/runs", read),
+        of_run(get("/runs/{runId}", read)),
+        of_run(get("/runs/{runId}/decisions", read)),
+        of_run(get("/runs/{runId}/log", read)),
+        get("/reconcile/breaks", Read("reconcile:read")),
+        post("/reconcile/breaks/{breakId}/close", Write("reconcile:write"), 204)
+            .id("breakId", "br_1")
+            .body(json!({ "note": "seen" })),
+    ]
+}
+
+fn commissions() -> Vec<Row> {
+    use Rule::{Read, Write};
+    let sale = |id: &str| {
+        json!({
+            "commissionId": id, "affiliateId": "ana", "orderId": id, "orderAmount": 50,
+            "amount": 5, "currency": "USD", "convertedAt": "2026-03-02T08:00:00Z",
+        })
+    };
+    vec![
+        get("/affiliate/commissions", Read("commissions:read")),
+        post("/affiliate/commissions", Write("commissions:write"), 201).body(sale("one")),
+        post("/affiliate/commissions/bulk", Write("commissions:write"), 200)
+            .body(json!({ "commissions": [sale("two")] })),
+        post("/affiliate/commissions/process-held", Write("commissions:write"), 200),
+        get("/affiliate/commissions/{commissionId}", Read("commissions:read"))
+            .id("commissionId", "order-0"),
+        post("/affiliate/commissions/{commissionId}/reverse", Write("commissions:write"), 200)
+            .id("commissionId", "order-0")
+            .body(json!({ "refundId": "re_1", "amount": 0.5, "reason": "one of two" })),
+    ]
+}
+
+fn payouts(world: &World) -> Vec<Row> {
+    use Rule::{Approver, Write};
+    let write = Write("payouts:write");
+    let reason = "the provider says so";
+    vec![
+        post("/finance/payouts/{payoutId}/approve", Approver, 200)
+            .id("payoutId", &world.large)
+            .body(json!({ "note": "seen the orders" })),
+        post("/finance/payouts/{payoutId}/mark", write, 409)
+            .id("payoutId", &world.payout)
+            .body(json!({ "finding": "paid", "reason": reason })),
+        post("/finance/payouts/{payoutId}/resend", write, 409)
+            .id("payoutId", &world.payout)
+            .body(json!({ "nothingWasPaid": true, "reason": reason })),
+        post("/finance/payouts/{payoutId}/cancel", write, 200)
+            .id("payoutId", &world.payout)
+            .body(json!({ "reason": "a mistake" })),
+        post("/finance/payouts/{payoutId}/retry", write, 201).id("payoutId", &world.payout),
+    ]
+}
+
+fn wallets() -> Vec<Row> {
+    use Rule::{Read, Write};
+    let of_ana = |row: Row| row.id("affiliateId", "ana").id("currency", "USD");
+    let why = json!({ "reason": "it looks odd" });
+    let adjustment = json!({ "adjustmentId": "ad_1", "amount": 5, "reason": "a bonus" });
+    vec![
+        get("/wallets", Read("wallets:read")),
+        of_ana(get("/wallets/{affiliateId}/{currency}", Read("wallets:read"))),
+        of_ana(get("/wallets/{affiliateId}/{currency}/entries", Read("wallets:read"))),
+        of_ana(post("/wallets/{affiliateId}/{currency}/adjustments", Write("wallets:write"), 201))
+            .body(adjustment),
+        of_ana(post("/wallets/{affiliateId}/{currency}/freeze", Write("wallets:write"), 200))
+            .body(why.clone()),
+        of_ana(post("/wallets/{affiliateId}/{currency}/unfreeze", Write("wallets:write"), 200))
+            .body(why),
+    ]
+}
+
+fn keys(world: &World) -> Vec<Row> {
     use Rule::{Read, Write};
     let key = json!({ "name": "cron", "permissions": ["keys:write"] });
     vec![
@@ -109,6 +264,13 @@ pub fn rows(world: &World) -> Vec<Row> {
         get("/keys", Read("keys:read")),
         post("/keys", Write("keys:write"), 201).body(key),
         delete("/keys/{keyId}", Write("keys:write")).id("keyId", &world.key),
+    ]
+}
+
+fn webhooks(world: &World) -> Vec<Row> {
+    use Rule::{Read, Write};
+    const ENDPOINT: &str = "/webhook-endpoints/{endpointId}";
+    vec![
         get("/webhook-endpoints", Read("webhooks:read")),
         post("/webhook-endpoints", Write("webhooks:write"), 201)
             .body(json!({ "url": "http://127.0.0.1:9443/another" })),
@@ -124,5 +286,3 @@ pub fn rows(world: &World) -> Vec<Row> {
         delete(ENDPOINT, Write("webhooks:write")).id("endpointId", &world.endpoint),
     ]
 }
-
-const ENDPOINT: &str = "/webhook-endpoints/{endpointId}";
