@@ -740,6 +740,29 @@ on_both! {
         }
     }
 
+    async fn others_hear_what_becomes_of_methods_and_never_the_amounts_of_deposits(h: &Harness) {
+        let portal = Portal::of(h, &["ana"]).await;
+        let hook = json!({ "url": "http://127.0.0.1:9443/hook" });
+        portal.api.post(&h.staff(), "/webhook-endpoints", hook).await.ok();
+        let id = portal.added("ana", "ach", account("123456789")).await;
+        portal.verify("ana", &id).await.ok();
+        portal.work().await;
+        let right = portal.amounts().await;
+        portal.confirm("ana", &id, &right).await.ok();
+        portal.change("ana", &id, json!({ "destination": account("404404") })).await.ok();
+        portal.bank_treats("404404", "reject", "R03").await;
+        portal.verify("ana", &id).await.ok();
+        portal.work().await;
+        portal.judge(&id, "disable").await.ok();
+        let events: Vec<(String, String)> =
+            h.database.rows("SELECT kind, body FROM webhook_events ORDER BY event_id").await;
+        let mut kinds: Vec<&str> = events.iter().map(|(kind, _)| kind.as_str()).collect();
+        kinds.sort_unstable();
+        let told = ["method.changed", "method.created", "method.disabled", "method.failed", "method.verified"];
+        assert_eq!(kinds, told, "no payout is told of");
+        assert!(events.iter().all(|(_, body)| !body.contains("123456789") && !body.contains("404404")));
+    }
+
     async fn without_its_rail_a_method_waits_and_says_so(h: &Harness) {
         h.enrol_program(program("creator")).await;
         h.enrol_affiliates(&[bare("ana")]).await;
