@@ -478,6 +478,9 @@ on_both! {
         let portal = Portal::of(h, &["ana"]).await;
         let id = portal.paypal("ana").await;
         let back = portal.consent("ana", &id, "ana@example.com", "agree").await;
+        // While PayPal takes its time, nobody else asks with the same code.
+        let slow = json!({ "on": "POST /v1/oauth2/token", "fault": "slow", "delay_ms": 300 });
+        h.at.control("POST", "faults", slow).await;
         let all = futures::future::join_all((0..8).map(|_| portal.come_back(&back))).await;
         assert_eq!(all.iter().filter(|answer| answer.status == 200).count(), 1);
         assert_eq!(all.iter().filter(|answer| answer.status == 409).count(), 7);
