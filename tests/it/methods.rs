@@ -275,9 +275,10 @@ on_both! {
         assert!(amounts[0] != amounts[1] && amounts.iter().all(|a| (1..=49).contains(a)), "{amounts:?}");
         is_problem(&portal.confirm("ana", &id, &amounts).await, 409, "deposits_not_sent");
         portal.submit().await;
-        let file = fs::read_dir(portal.folder.path().join("outbox")).expect("a folder");
-        let file = file.map(|file| file.expect("a file").path()).find(|path| path.extension().is_some_and(|e| e != "lock"));
-        let text = fs::read_to_string(file.expect("a file")).expect("text");
+        // The bank may have taken it out of the outbox by now.
+        let sent = fs::read_dir(portal.folder.path().join("archive/sent")).expect("a folder");
+        let file = sent.map(|file| file.expect("a file").path()).next().expect("a file");
+        let text = fs::read_to_string(file).expect("text");
         assert!(text.contains("ACCTVERIFY") && !text.contains("COMMISSION"), "{text}");
         h.at.sandbox.scan_bank().expect("folders");
         portal.reconcile().await;
