@@ -34,6 +34,7 @@ pub struct World {
     pub payout: String,
     /// One that waits for an approver.
     pub large: String,
+    /// A payout that waits.
 }
 
 /// Who calls: the headers that they send.
@@ -79,6 +80,8 @@ async fn world(h: &Harness, api: &Api) -> World {
     let url = json!({ "url": "http://127.0.0.1:9443/hook" });
     let endpoint = api.post(&h.staff(), "/webhook-endpoints", url).await.ok();
     World { key, endpoint: id_in(&endpoint, "endpointId"), payout, large }
+    let payout = h.ask("ana", 2_000).await.expect("a payout").to_string();
+    World { key, endpoint: id_in(&endpoint, "endpointId"), payout }
 }
 
 /// The id that an answer gives.

@@ -212,6 +212,32 @@ fn webhooks(world: &World) -> Vec<Row> {
     use Rule::{Read, Write};
     const ENDPOINT: &str = "/webhook-endpoints/{endpointId}";
     vec![
+        post("/finance/payouts/{payoutId}/approve", Rule::Approver, 200)
+            .id("payoutId", &world.payout)
+            .body(json!({ "note": "seen" })),
+        post("/finance/payouts/{payoutId}/cancel", Write("payouts:write"), 200)
+            .body(json!({ "reason": "a mistake" })),
+        post("/finance/payouts/{payoutId}/retry", Write("payouts:write"), 201)
+            .id("payoutId", &world.payout),
+        // It is not in review: whoever may ask is told so.
+        post("/finance/payouts/{payoutId}/mark", Write("payouts:write"), 409)
+            .body(json!({ "finding": "paid", "reason": "the bank says so" })),
+        post("/finance/payouts/{payoutId}/resend", Write("payouts:write"), 409)
+            .body(json!({ "nothingWasPaid": true, "reason": "the bank says so" })),
+        post("/affiliate/commissions/{commissionId}/reverse", Write("commissions:write"), 200)
+            .id("commissionId", "order-0")
+            .body(json!({ "refundId": "re_1", "amount": 0.5 })),
+        get("/wallets", Read("wallets:read")),
+        get(WALLET, Read("wallets:read")).id("affiliateId", "ana").id("currency", "USD"),
+        get("/wallets/{affiliateId}/{currency}/entries", Read("wallets:read"))
+            .id("affiliateId", "ana")
+            .id("currency", "USD"),
+        of_wallet("/wallets/{affiliateId}/{currency}/freeze", 200)
+            .body(json!({ "reason": "looks odd" })),
+        of_wallet("/wallets/{affiliateId}/{currency}/unfreeze", 200)
+            .body(json!({ "reason": "fine" })),
+        of_wallet("/wallets/{affiliateId}/{currency}/adjustments", 201)
+            .body(json!({ "adjustmentId": "a-1", "amount": -0.5, "reason": "a fee" })),
         get("/webhook-endpoints", Read("webhooks:read")),
         post("/webhook-endpoints", Write("webhooks:write"), 201)
             .body(json!({ "url": "http://127.0.0.1:9443/another" })),
@@ -227,3 +253,10 @@ fn webhooks(world: &World) -> Vec<Row> {
         delete(ENDPOINT, Write("webhooks:write")).id("endpointId", &world.endpoint),
     ]
 }
+
+/// A change of ana's wallet.
+fn of_wallet(path: &'static str, status: u16) -> Row {
+    post(path, Rule::Write("wallets:write"), status).id("affiliateId", "ana").id("currency", "USD")
+}
+const WALLET: &str = "/wallets/{affiliateId}/{currency}";
+const ENDPOINT: &str = "/webhook-endpoints/{endpointId}";
