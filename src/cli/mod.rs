@@ -15,12 +15,14 @@ mod keys;
 mod method;
 mod output;
 mod payout;
+mod program;
 mod reconcile;
 mod sandbox;
 mod serve;
 mod settings;
 mod summary;
 mod vault;
+mod wallet;
 mod webhook;
 
 use std::path::PathBuf;
@@ -102,7 +104,7 @@ enum Command {
     /// Schedules and their runs
     #[command(subcommand)]
     Job(job::JobCommand),
-    /// Payouts: list, show, retry, cancel
+    /// Payouts: list, show, approve, retry, cancel
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
     /// Providers' statements, and what they and our books disagree about
@@ -117,10 +119,16 @@ enum Command {
     /// Affiliates: why was one paid, or not
     #[command(subcommand)]
     Affiliate(affiliate::AffiliateCommand),
+    /// Programs: which payouts wait for an approval
+    #[command(subcommand)]
+    Program(program::ProgramCommand),
+    /// Wallets: list, show, freeze, unfreeze, adjust
+    #[command(subcommand)]
+    Wallet(wallet::WalletCommand),
     /// Payment methods: where affiliates' money may go
     #[command(subcommand)]
     Method(method::MethodCommand),
-    /// Commissions: release what is held
+    /// Commissions: release what is held, take back what was refunded
     #[command(subcommand)]
     Commission(commission::CommissionCommand),
     /// API keys of services: create, list, revoke
@@ -176,6 +184,8 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Alert(command) => alert::run(&config, output, command).await,
         Command::Webhook(command) => webhook::run(&config, output, command).await,
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
+        Command::Program(command) => program::run(&config, output, command).await,
+        Command::Wallet(command) => wallet::run(&config, output, command).await,
         Command::Method(command) => method::run(&config, output, command).await,
         Command::Commission(command) => commission::run(&config, output, command).await,
         Command::Key(command) => key::run(&config, output, command).await,

@@ -1,4 +1,4 @@
-//! `payout`: list, show, retry, cancel.
+//! `payout`: list, show, approve, retry, cancel.
 
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
@@ -39,6 +39,17 @@ pub enum PayoutCommand {
     Show {
         /// Id of the payout
         id: String,
+        /// Org; may be left out if there is only one
+        #[arg(long)]
+        org: Option<String>,
+    },
+    /// Let a payout go that waits for an approval; somebody else than its requester has to
+    Approve {
+        /// Id of the payout
+        id: String,
+        /// For its history
+        #[arg(long, default_value = "")]
+        note: String,
         /// Org; may be left out if there is only one
         #[arg(long)]
         org: Option<String>,
@@ -114,6 +125,15 @@ pub async fn run(config: &Config, output: Output, command: PayoutCommand) -> any
         PayoutCommand::Show { id, org } => {
             let org = app.org(org.as_deref()).await?;
             show(&app, output, &org, &payout_id(&id)?).await?;
+        }
+        PayoutCommand::Approve { id, note, org } => {
+            let org = app.org(org.as_deref()).await?;
+            app.engine.approve(&app.work(), &org, &payout_id(&id)?, &note).await?;
+            if output.json {
+                output.json(&json!({"payout_id": id, "status": "approved"}))?;
+            } else {
+                output.text(&format!("approved {id}; the next submit-transfers sends it"))?;
+            }
         }
         PayoutCommand::Retry { id, org } => {
             let org = app.org(org.as_deref()).await?;

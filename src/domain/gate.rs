@@ -42,6 +42,15 @@ impl Gate {
         Self::WalletFrozen,
         Self::ProgramNotActive,
     ];
+
+    /// The order in which a person who asks is answered: what the balance covers, the minimum, the
+    /// method; then everything else. The first that fails is what the refusal is called.
+    pub fn in_answer(self) -> usize {
+        let first =
+            [Self::NotEnoughAvailable, Self::BelowMinimum, Self::NoMethod, Self::MethodUnverified];
+        let place = |gates: &[Self]| gates.iter().position(|gate| *gate == self);
+        place(&first).or_else(|| place(Self::ALL).map(|at| first.len() + at)).unwrap_or(usize::MAX)
+    }
 }
 
 /// Everything the gates look at: one wallet with its affiliate, program and default method.

@@ -35,6 +35,7 @@ mod submit;
 mod tally;
 mod telling;
 mod vault;
+mod wanted;
 mod webhook;
 
 use std::collections::HashMap;
@@ -46,8 +47,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::{
-    Actor, AlertId, AuditId, BreakId, Caller, CommissionId, GateCheck, MethodKind, Money,
-    MoneyError, OrgId, PayoutId, PayoutStatus, WalletError, WalletKey,
+    Actor, AffiliateId, AlertId, AuditId, BreakId, Caller, CommissionId, GateCheck, MethodKind,
+    Money, MoneyError, OrgId, PayoutId, PayoutStatus, ProgramId, WalletError, WalletKey,
 };
 use crate::providers::{Problem, Provider};
 use crate::store::{NewAudit, RunLease, Store, StoreError, Tx};
@@ -67,6 +68,7 @@ pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Skips, Tally};
 pub use vault::Rotated;
+pub use wanted::{Answered, PaidBy, Wanted};
 pub use webhook::{Received, WebhookDoor};
 
 /// Tries of a transaction that lost a race, before the error is passed on.
@@ -174,6 +176,12 @@ pub enum EngineError {
     NoBreak { break_id: BreakId },
     #[error("program {program_id} does not exist in this org, or has no {currency}")]
     NoProgram { program_id: String, currency: String },
+    #[error("affiliate {affiliate_id} does not exist in this org")]
+    NoAffiliate { affiliate_id: AffiliateId },
+    #[error("affiliate {affiliate_id} is in program {program_id}, and not in the one named")]
+    WrongProgram { affiliate_id: AffiliateId, program_id: ProgramId },
+    #[error("the Idempotency-Key {key} was used for another request: take a new key")]
+    KeyReused { key: String },
     #[error("commission {commission_id} does not exist in this org")]
     NoCommission { commission_id: CommissionId },
     #[error(
@@ -238,6 +246,9 @@ impl EngineError {
             Self::NoAlert { .. } => "no_alert",
             Self::NoBreak { .. } => "no_break",
             Self::NoProgram { .. } => "no_program",
+            Self::NoAffiliate { .. } => "no_affiliate",
+            Self::WrongProgram { .. } => "wrong_program",
+            Self::KeyReused { .. } => "key_reused",
             Self::NoCommission { .. } => "no_commission",
             Self::NothingLeft { .. } => "nothing_left",
             Self::OtherContent { .. } => "other_content",
@@ -264,6 +275,9 @@ impl EngineError {
                 | Self::NoAlert { .. }
                 | Self::NoBreak { .. }
                 | Self::NoProgram { .. }
+                | Self::NoAffiliate { .. }
+                | Self::WrongProgram { .. }
+                | Self::KeyReused { .. }
                 | Self::NoCommission { .. }
                 | Self::NothingLeft { .. }
                 | Self::OtherContent { .. }
@@ -281,7 +295,8 @@ impl EngineError {
         )
     }
 
-    fn no_wallet(wallet: &WalletKey) -> Self {
+    /// There is no such wallet.
+    pub fn no_wallet(wallet: &WalletKey) -> Self {
         Self::NoWallet {
             affiliate_id: wallet.affiliate_id.to_string(),
             currency: wallet.currency.to_string(),

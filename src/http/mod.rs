@@ -10,19 +10,29 @@ mod around;
 mod audit_log;
 mod body;
 mod brought;
+mod commissions;
 mod docs;
 mod door;
+mod earning;
 mod keys;
+mod me;
 mod methods;
 mod page;
+mod payout_acts;
+mod payouts;
 mod problem;
 mod proxies;
 mod rates;
+mod requesting;
+mod reversals;
+mod schemas;
 mod serve;
 mod staff_methods;
+mod wallets;
 mod webhook_deliveries;
 mod webhook_endpoints;
 mod webhooks;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,8 +87,19 @@ pub struct Desk {
 fn api(desk: &Desk) -> OpenApiRouter<Desk> {
     use Permission as P;
     Door::new(desk.clone(), OpenApiRouter::with_openapi(docs::document()))
+        .route(Access::read(P::CommissionsRead), routes!(commissions::list))
+        .route(Access::write(P::CommissionsWrite), routes!(commissions::create))
+        .route(Access::write(P::CommissionsWrite), routes!(commissions::create_many))
+        .route(Access::write(P::CommissionsWrite), routes!(commissions::process_held))
+        .route(Access::read(P::CommissionsRead), routes!(commissions::show))
         .route(Access::read(P::ReconcileRead), routes!(alerts::list))
         .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
+        .route(Access::PARTNER, routes!(me::show))
+        .route(Access::PARTNER, routes!(me::earnings))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::list))
+        .route(Access::write_own(P::PayoutsRequest), routes!(requesting::request))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::show))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::lines))
         .route(Access::PARTNER, routes!(methods::list, methods::add))
         .route(Access::PARTNER, routes!(methods::show, methods::change, methods::disable))
         .route(Access::PARTNER, routes!(methods::verify))
@@ -101,6 +122,18 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write(P::KeysWrite), routes!(keys::create))
         .route(Access::write(P::KeysWrite), routes!(keys::revoke))
         .route(Access::read(P::AuditRead), routes!(audit_log::list))
+        .route(Access::write(P::CommissionsWrite), routes!(reversals::reverse))
+        .route(Access::read(P::WalletsRead), routes!(wallets::list))
+        .route(Access::read(P::WalletsRead), routes!(wallets::show))
+        .route(Access::read(P::WalletsRead), routes!(wallets::entries))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::freeze))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::unfreeze))
+        .route(Access::write(P::WalletsWrite), routes!(wallets::adjust))
+        .route(Access::APPROVER, routes!(payout_acts::approve))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::cancel))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::retry))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::mark))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::resend))
         .into_router()
 }
 

@@ -162,6 +162,8 @@ impl Notifier {
         let Some(row) = self.store.endpoint(org, endpoint).await?.filter(|row| row.enabled) else {
             return Ok(0);
         };
+        // What cannot be signed is not taken in hand: it waits until the vault opens.
+        let secrets = self.live_secrets(org, &row).await?;
         let claimed = self
             .retrying(|| async {
                 let now = self.clock.now();
@@ -172,7 +174,6 @@ impl Notifier {
                 Ok(claimed)
             })
             .await?;
-        let secrets = self.live_secrets(&row);
         let sends = claimed.iter().map(|one| {
             let at = self.clock.now().timestamp();
             let (id, body, secrets) = (one.event_id.as_str(), one.body.as_str(), &*secrets);

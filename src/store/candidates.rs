@@ -11,9 +11,10 @@ use crate::domain::{
     WalletKey, WalletStatus,
 };
 
-// $1 org, $2 period.
+// $1 org, $2 period. `$method` says which of the affiliate's methods it is about.
 macro_rules! candidates {
-    ($($tail:literal),+) => { concat!("
+    ($($tail:literal),+) => { candidates!(@ "m.is_default = 1", $($tail),+) };
+    (@ $method:literal, $($tail:literal),+) => { concat!("
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id,
@@ -28,7 +29,7 @@ macro_rules! candidates {
     LEFT JOIN program_currencies pc
       ON pc.org_id = w.org_id AND pc.program_id = w.program_id AND pc.currency = w.currency
     LEFT JOIN payout_methods m
-      ON m.org_id = w.org_id AND m.affiliate_id = w.affiliate_id AND m.is_default = 1
+      ON m.org_id = w.org_id AND m.affiliate_id = w.affiliate_id AND ", $method, "
     WHERE w.org_id = $1 ", $($tail),+) };
 }
 
@@ -38,7 +39,10 @@ const CANDIDATES_PAGE: &str = candidates!(
       AND (w.affiliate_id, w.currency) > ($3, $4)
     ORDER BY w.affiliate_id, w.currency LIMIT $5 {lock:w}"
 );
-const CANDIDATE_LOCK: &str = candidates!("AND w.affiliate_id = $3 AND w.currency = $4 {lock:w}");
+const CANDIDATE_LOCK: &str = candidates!(
+    @ "(m.method_id = $5 OR ($5 = '' AND m.is_default = 1))",
+    "AND w.affiliate_id = $3 AND w.currency = $4 {lock:w}"
+);
 const CANDIDATES_OF_AFFILIATE: &str = candidates!("AND w.affiliate_id = $3 ORDER BY w.currency");
 
 // What waits to be sent is what the index `payouts_queued` holds, word for word: what was approved,
@@ -236,15 +240,18 @@ impl Tx {
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
-    /// One wallet as the gates see it, locked; `None` if there is no such wallet.
+    /// One wallet as the gates see it, locked; `None` if there is no such wallet. It is held by its
+    /// default method, or by the method of that id.
     pub async fn candidate_lock(
         &mut self,
         org: &OrgId,
         wallet: &WalletKey,
-        period: &str,
+        method: Option<&str>,
     ) -> Result<Option<Candidate>, StoreError> {
-        let query = sql(CANDIDATE_LOCK).bind(org).bind(period).bind(&wallet.affiliate_id);
-        let row: Option<CandidateRow> = query.bind(&wallet.currency).maybe(self).await?;
+        // No period: it is about what a person asks.
+        let query = sql(CANDIDATE_LOCK).bind(org).bind("").bind(&wallet.affiliate_id);
+        let query = query.bind(&wallet.currency).bind(method.unwrap_or_default());
+        let row: Option<CandidateRow> = query.maybe(self).await?;
         Ok(row.map(CandidateRow::into_candidate))
     }
 

@@ -5,7 +5,9 @@ use sqlx::FromRow;
 use super::destinations::SealedDestination;
 use super::dialect::{Value, sql};
 use super::{FailedMethod, StoreError, Tx};
-use crate::domain::{Destination, DestinationId, MethodId, MethodStatus, OrgId, PayoutId};
+use crate::domain::{
+    AffiliateId, Destination, DestinationId, MethodId, MethodStatus, OrgId, PayoutId,
+};
 
 // Only as it was when it was paid to: a destination that was changed since is another one.
 const METHODS_BLAME: &str = "
@@ -33,6 +35,29 @@ const METHODS_CHANGE: &str = "
         status_reason = changed.reason
     FROM changed
     WHERE payout_methods.org_id = $1 AND payout_methods.method_id = changed.method_id";
+const METHODS_FILED: &str = "
+    SELECT m.method_id, m.status, m.is_default, m.destination_id, d.kind, d.sealed
+    FROM payout_methods m
+    LEFT JOIN destinations d ON d.org_id = m.org_id AND d.destination_id = m.destination_id
+    WHERE m.org_id = $1 AND m.affiliate_id = $2 ORDER BY m.method_id";
+
+/// A method that an affiliate has on file.
+#[derive(Debug, Clone)]
+pub struct FiledMethod {
+    pub method_id: MethodId,
+    pub status: MethodStatus,
+    pub is_default: bool,
+    pub destination: Destination,
+}
+
+#[derive(Debug, FromRow)]
+struct FiledRow {
+    method_id: MethodId,
+    status: MethodStatus,
+    is_default: i64,
+    #[sqlx(flatten)]
+    destination: SealedDestination,
+}
 
 /// A destination that a payout showed to be at fault.
 #[derive(Debug, Clone)]
@@ -71,6 +96,25 @@ struct PaidMethodRow {
 }
 
 impl Tx {
+    /// Every method that an affiliate has on file, oldest first.
+    pub async fn methods_filed(
+        &mut self,
+        org: &OrgId,
+        affiliate: &AffiliateId,
+    ) -> Result<Vec<FiledMethod>, StoreError> {
+        let rows: Vec<FiledRow> = sql(METHODS_FILED).bind(org).bind(affiliate).all(self).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = self.vault_of(org).await?;
+        let read = |row: FiledRow| {
+            let destination = row.destination.open(&keys)?;
+            let FiledRow { method_id, status, is_default, .. } = row;
+            Ok(FiledMethod { method_id, status, is_default: is_default == 1, destination })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
     /// Un-verifies the methods that payouts showed to be at fault, as far as they are still what
     /// was paid to: those.
     pub async fn methods_blame(
