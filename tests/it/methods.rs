@@ -744,6 +744,25 @@ on_both! {
         }
     }
 
+    async fn partners_never_see_deposits_as_payouts(h: &Harness) {
+        let portal = Portal::of(h, &["ana"]).await;
+        let id = portal.added("ana", "ach", account("123456789")).await;
+        portal.verify("ana", &id).await.ok();
+        let ana = h.partner("ana");
+        for path in ["/finance/payouts", "/finance/payouts?source.affiliateId=payoutd:house"] {
+            let shown = portal.api.get(&ana, path).await;
+            assert!(!String::from_utf8_lossy(&shown.bytes).contains("verification"), "{shown:?}");
+        }
+        for deposit in portal.deposits().await {
+            for path in ["", "/lines"] {
+                let path = format!("/finance/payouts/{}{path}", deposit.payout_id);
+                assert_eq!(portal.api.get(&ana, &path).await.status, 404, "{path}");
+            }
+        }
+        let staff = portal.api.get(&h.staff(), "/finance/payouts").await.ok();
+        assert_eq!(staff["data"].as_array().map(Vec::len), Some(2), "staff see them");
+    }
+
     async fn others_hear_what_becomes_of_methods_and_never_the_amounts_of_deposits(h: &Harness) {
         let portal = Portal::of(h, &["ana"]).await;
         let hook = json!({ "url": "http://127.0.0.1:9443/hook" });

@@ -104,9 +104,51 @@ fn delete(path: &'static str, rule: Rule) -> Row {
 /// Every operation of the document. Each call is about things of the partner `ana`. They are called
 /// in this order, by everybody who may.
 pub fn rows(world: &World) -> Vec<Row> {
-    [partners(world), commissions(), payouts(world), wallets(), keys(world), webhooks(world)]
-        .concat()
+    [
+        partners(world),
+        methods(world),
+        commissions(),
+        payouts(world),
+        wallets(),
+        keys(world),
+        webhooks(world),
+    ]
+    .concat()
 }
+
+fn methods(world: &World) -> Vec<Row> {
+    use Rule::{Open, Partner, Read, Write};
+    let own = |method: &'static str, path, status| {
+        Row::new(method, path, Partner, status).id("methodId", &world.method).other(Other::Gone)
+    };
+    let staff = |path| {
+        let row = post(path, Write("methods:write"), 200).id("methodId", &world.method);
+        row.body(json!({ "note": "seen a bank statement" }))
+    };
+    let bring = |email: &str| json!({ "affiliateId": "ana", "type": "paypal", "destination": { "email": email } });
+    vec![
+        get("/client/finance/payment-methods", Partner).other(Other::OwnAlone),
+        post("/client/finance/payment-methods", Partner, 201)
+            .body(bring("x@example.com"))
+            .about("ana")
+            .other(Other::Gone),
+        own("get", METHOD, 200),
+        own("patch", METHOD, 200).body(json!({ "label": "mine" })),
+        own("post", "/client/finance/payment-methods/{methodId}/verify", 200),
+        own("post", "/client/finance/payment-methods/{methodId}/confirm", 409)
+            .body(json!({ "amounts": [0.12, 0.34] })),
+        Row::new("get", "/client/finance/payment-methods/paypal/callback", Open, 404)
+            .query("state=x&code=c"),
+        get("/finance/payment-methods", Read("methods:read")),
+        post("/finance/payment-methods", Write("methods:write"), 201).body(bring("y@example.com")),
+        staff("/finance/payment-methods/{methodId}/verify"),
+        staff("/finance/payment-methods/{methodId}/reject"),
+        staff("/finance/payment-methods/{methodId}/disable"),
+        own("delete", METHOD, 204),
+    ]
+}
+
+const METHOD: &str = "/client/finance/payment-methods/{methodId}";
 
 fn partners(world: &World) -> Vec<Row> {
     use Rule::{Partner, ReadOwn, WriteOwn};
@@ -212,32 +254,6 @@ fn webhooks(world: &World) -> Vec<Row> {
     use Rule::{Read, Write};
     const ENDPOINT: &str = "/webhook-endpoints/{endpointId}";
     vec![
-        post("/finance/payouts/{payoutId}/approve", Rule::Approver, 200)
-            .id("payoutId", &world.payout)
-            .body(json!({ "note": "seen" })),
-        post("/finance/payouts/{payoutId}/cancel", Write("payouts:write"), 200)
-            .body(json!({ "reason": "a mistake" })),
-        post("/finance/payouts/{payoutId}/retry", Write("payouts:write"), 201)
-            .id("payoutId", &world.payout),
-        // It is not in review: whoever may ask is told so.
-        post("/finance/payouts/{payoutId}/mark", Write("payouts:write"), 409)
-            .body(json!({ "finding": "paid", "reason": "the bank says so" })),
-        post("/finance/payouts/{payoutId}/resend", Write("payouts:write"), 409)
-            .body(json!({ "nothingWasPaid": true, "reason": "the bank says so" })),
-        post("/affiliate/commissions/{commissionId}/reverse", Write("commissions:write"), 200)
-            .id("commissionId", "order-0")
-            .body(json!({ "refundId": "re_1", "amount": 0.5 })),
-        get("/wallets", Read("wallets:read")),
-        get(WALLET, Read("wallets:read")).id("affiliateId", "ana").id("currency", "USD"),
-        get("/wallets/{affiliateId}/{currency}/entries", Read("wallets:read"))
-            .id("affiliateId", "ana")
-            .id("currency", "USD"),
-        of_wallet("/wallets/{affiliateId}/{currency}/freeze", 200)
-            .body(json!({ "reason": "looks odd" })),
-        of_wallet("/wallets/{affiliateId}/{currency}/unfreeze", 200)
-            .body(json!({ "reason": "fine" })),
-        of_wallet("/wallets/{affiliateId}/{currency}/adjustments", 201)
-            .body(json!({ "adjustmentId": "a-1", "amount": -0.5, "reason": "a fee" })),
         get("/webhook-endpoints", Read("webhooks:read")),
         post("/webhook-endpoints", Write("webhooks:write"), 201)
             .body(json!({ "url": "http://127.0.0.1:9443/another" })),
@@ -253,10 +269,3 @@ fn webhooks(world: &World) -> Vec<Row> {
         delete(ENDPOINT, Write("webhooks:write")).id("endpointId", &world.endpoint),
     ]
 }
-
-/// A change of ana's wallet.
-fn of_wallet(path: &'static str, status: u16) -> Row {
-    post(path, Rule::Write("wallets:write"), status).id("affiliateId", "ana").id("currency", "USD")
-}
-const WALLET: &str = "/wallets/{affiliateId}/{currency}";
-const ENDPOINT: &str = "/webhook-endpoints/{endpointId}";
