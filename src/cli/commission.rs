@@ -9,7 +9,7 @@ use super::output::{Output, money, totals};
 use super::{App, Exit};
 use crate::config::Config;
 use crate::domain::{CommissionId, IdError, Money, OrgId, RefundId};
-use crate::engine::{EngineError, Reversal, Tally};
+use crate::engine::{EngineError, Reversal};
 
 /// Due commissions per transaction.
 const BATCH: i64 = 10_000;
@@ -64,12 +64,7 @@ pub async fn run(
 async fn process_held(app: &App, output: Output, org: Option<&str>) -> anyhow::Result<()> {
     let org = app.org(org).await?;
     let work = app.work();
-    let mut tally = Tally::default();
-    for (owner, program) in app.engine.programs_to_release(false).await? {
-        if owner == org {
-            tally.merge(app.engine.release_program(&work, &org, &program, BATCH).await?)?;
-        }
-    }
+    let tally = app.engine.process_held(&work, &org, BATCH).await?;
     if output.json {
         // `totalCredited` is the platform's one number; with several currencies there is none.
         let mut sums = tally.amounts.iter();

@@ -35,3 +35,29 @@ pub struct NewCommission {
     /// When the order was paid: the hold window starts here.
     pub converted_at: DateTime<Utc>,
 }
+
+/// The longest order id, in characters.
+pub const LONGEST_ORDER_ID: usize = 256;
+/// The years in which an order can have been paid.
+const YEARS: std::ops::RangeInclusive<i32> = 1970..=2200;
+
+impl NewCommission {
+    /// What cannot be about it, whatever the ledger holds: the field, and why.
+    pub fn breach(&self) -> Option<(&'static str, String)> {
+        let order = self.order_id.chars().count();
+        if order == 0 || order > LONGEST_ORDER_ID || self.order_id.chars().any(char::is_control) {
+            let reason = format!("it is 1 to {LONGEST_ORDER_ID} characters, and no control ones");
+            return Some(("orderId", reason));
+        }
+        for (field, money) in [("orderAmount", self.order_amount), ("amount", self.amount)] {
+            if money.minor < 0 {
+                return Some((field, format!("{money} is below 0")));
+            }
+        }
+        if !YEARS.contains(&chrono::Datelike::year(&self.converted_at)) {
+            let reason = format!("it is not in the years {} to {}", YEARS.start(), YEARS.end());
+            return Some(("convertedAt", reason));
+        }
+        None
+    }
+}

@@ -24,6 +24,14 @@ impl Currency {
         let digits = self.0.exponent().expect("a Currency is parsed only if it has an exponent");
         u32::from(digits)
     }
+
+    /// The codes of every currency, in their order.
+    pub fn codes() -> Vec<&'static str> {
+        let letters = || 'A'..='Z';
+        let pairs = letters().flat_map(|a| letters().map(move |b| (a, b)));
+        let codes = pairs.flat_map(|(a, b)| letters().map(move |c| String::from_iter([a, b, c])));
+        codes.filter_map(|code| Some(code.parse::<Self>().ok()?.code())).collect()
+    }
 }
 
 impl FromStr for Currency {
@@ -288,6 +296,13 @@ mod tests {
         totals.add(usd).expect("fits");
         totals.add(eur).expect("fits");
         assert_eq!(totals.to_string(), "0.01 EUR, 0.01 USD");
+    }
+
+    #[test]
+    fn every_code_that_is_listed_is_taken() {
+        let codes = Currency::codes();
+        assert!(codes.len() > 150 && codes.is_sorted() && codes.contains(&"JPY"));
+        assert!(!codes.contains(&"XAU"));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 
 use super::{Engine, EngineError, Work, ledger};
 use crate::domain::{
     AffiliateId, BatchId, Bucket, CommissionId, CommissionStatus, Currency, EntryKind,
-    LARGEST_COMMISSION_MINOR, Money, MoneyError, Movement, NewCommission, OrgId, ProgramId,
-    WalletKey,
+    LARGEST_COMMISSION_MINOR, Money, MoneyError, MoneyTotals, Movement, NewCommission, OrgId,
+    ProgramId, WalletKey,
 };
 use crate::store::{Accrual, CommissionRow, EnrolmentRow, Tx};
 
@@ -21,6 +22,8 @@ pub enum Verdict {
     Unchanged,
     /// It did not go in.
     Refused { column: &'static str, reason: String },
+    /// It did not go in: its id exists with other content.
+    Differs { column: &'static str, reason: String },
 }
 
 impl Verdict {
@@ -33,7 +36,8 @@ impl Verdict {
         match columns.iter().find(|(_, equal)| !equal) {
             None => Self::Unchanged,
             Some((column, _)) => {
-                Self::refused(column, format!("this id exists with another {column}"))
+                let reason = format!("this id exists with another {column}");
+                Self::Differs { column, reason }
             }
         }
     }
@@ -76,10 +80,34 @@ impl Engine {
             }
             tx.commissions_insert(org, &batch, &accruals).await?;
             post_accruals(&mut tx, org, &batch, &accruals, work, now).await?;
+            self.keep_accrual(&mut tx, org, work, (&batch, &accruals)).await?;
             tx.commit().await?;
             Ok(verdicts)
         })
         .await
+    }
+
+    /// One act for the batch; a commission that comes alone is found by its own id.
+    async fn keep_accrual(
+        &self,
+        tx: &mut Tx,
+        org: &OrgId,
+        work: &Work,
+        (batch, accruals): (&BatchId, &[Accrual<'_>]),
+    ) -> Result<(), EngineError> {
+        let Some(first) = accruals.first() else { return Ok(()) };
+        let mut amounts = MoneyTotals::default();
+        for accrual in accruals {
+            amounts.add(accrual.commission.amount)?;
+        }
+        let subject = match accruals {
+            [_] => first.commission.commission_id.as_str(),
+            _ => batch.as_str(),
+        };
+        let detail = json!({
+            "batch": batch, "commissions": accruals.len(), "amounts": amounts.to_string(),
+        });
+        self.keep_act(tx, org, work, ("commission.accrued", subject), detail).await
     }
 }
 

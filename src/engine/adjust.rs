@@ -63,7 +63,8 @@ impl Engine {
         .await
     }
 
-    async fn lock_or_open(
+    /// Locks a wallet; one that an affiliate has not got yet is opened, in a currency of its program.
+    pub(super) async fn lock_or_open(
         &self,
         tx: &mut Tx,
         org: &OrgId,

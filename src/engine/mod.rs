@@ -11,6 +11,7 @@ mod asking;
 mod audit;
 mod breaks;
 mod cancel;
+mod deposits;
 mod enrol;
 mod explain;
 mod freeze;
@@ -19,6 +20,7 @@ mod ledger;
 mod mail;
 mod methods;
 mod outcome;
+mod proving;
 mod prune;
 mod reconcile;
 mod release;
@@ -33,6 +35,7 @@ mod submit;
 mod tally;
 mod telling;
 mod vault;
+mod wanted;
 mod webhook;
 
 use std::collections::HashMap;
@@ -44,8 +47,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::{
-    Actor, AlertId, AuditId, BreakId, Caller, CommissionId, GateCheck, MethodKind, Money,
-    MoneyError, OrgId, PayoutId, PayoutStatus, WalletError, WalletKey,
+    Actor, AffiliateId, AlertId, AuditId, BreakId, Caller, CommissionId, GateCheck, MethodKind,
+    Money, MoneyError, OrgId, PayoutId, PayoutStatus, ProgramId, WalletError, WalletKey,
 };
 use crate::providers::{Problem, Provider};
 use crate::store::{NewAudit, RunLease, Store, StoreError, Tx};
@@ -55,6 +58,8 @@ pub use adjust::Adjustment;
 pub use audit::{AuditLine, INVARIANTS};
 pub use breaks::{Against, Compared};
 pub use explain::{Explanation, WalletExplanation};
+pub use methods::{BroughtMethod, MethodEdit, MethodError};
+pub use proving::{ConsentSaid, Consented, Started};
 pub use prune::Keep;
 pub use reconcile::Reach;
 pub use request::{AutoRequest, PersonRequest};
@@ -63,6 +68,7 @@ pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Skips, Tally};
 pub use vault::Rotated;
+pub use wanted::{Answered, PaidBy, Wanted};
 pub use webhook::{Received, WebhookDoor};
 
 /// Tries of a transaction that lost a race, before the error is passed on.
@@ -79,6 +85,26 @@ pub struct EngineSettings {
     pub calls_in_flight: usize,
     /// Who asked for a payout may not approve it.
     pub four_eyes: bool,
+    /// What payout methods are held to.
+    pub methods: MethodRules,
+}
+
+/// How payout methods are proven, and when they may be paid.
+#[derive(Debug, Clone)]
+pub struct MethodRules {
+    /// How long a changed destination is left alone after it was verified.
+    pub cooling: TimeDelta,
+    /// How often the verification of one method may be started in 24 hours.
+    pub starts_per_day: i64,
+    /// Where a browser is sent on to after a consent; empty for nowhere.
+    pub landing_url: String,
+}
+
+impl Default for MethodRules {
+    fn default() -> Self {
+        let landing_url = String::new();
+        Self { cooling: TimeDelta::hours(48), starts_per_day: 3, landing_url }
+    }
 }
 
 impl Default for EngineSettings {
@@ -88,6 +114,7 @@ impl Default for EngineSettings {
             heartbeat: TimeDelta::seconds(5),
             calls_in_flight: 4,
             four_eyes: true,
+            methods: MethodRules::default(),
         }
     }
 }
@@ -149,6 +176,12 @@ pub enum EngineError {
     NoBreak { break_id: BreakId },
     #[error("program {program_id} does not exist in this org, or has no {currency}")]
     NoProgram { program_id: String, currency: String },
+    #[error("affiliate {affiliate_id} does not exist in this org")]
+    NoAffiliate { affiliate_id: AffiliateId },
+    #[error("affiliate {affiliate_id} is in program {program_id}, and not in the one named")]
+    WrongProgram { affiliate_id: AffiliateId, program_id: ProgramId },
+    #[error("the Idempotency-Key {key} was used for another request: take a new key")]
+    KeyReused { key: String },
     #[error("commission {commission_id} does not exist in this org")]
     NoCommission { commission_id: CommissionId },
     #[error(
@@ -188,6 +221,8 @@ pub enum EngineError {
     NoMethod { affiliate_id: String },
     #[error("the {kind} method of affiliate {affiliate_id} keeps its status: {problem}")]
     NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
+    #[error(transparent)]
+    Method(#[from] MethodError),
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -211,6 +246,9 @@ impl EngineError {
             Self::NoAlert { .. } => "no_alert",
             Self::NoBreak { .. } => "no_break",
             Self::NoProgram { .. } => "no_program",
+            Self::NoAffiliate { .. } => "no_affiliate",
+            Self::WrongProgram { .. } => "wrong_program",
+            Self::KeyReused { .. } => "key_reused",
             Self::NoCommission { .. } => "no_commission",
             Self::NothingLeft { .. } => "nothing_left",
             Self::OtherContent { .. } => "other_content",
@@ -224,6 +262,7 @@ impl EngineError {
             Self::MayStillLeave { .. } => "may_still_leave",
             Self::NoMethod { .. } => "no_method",
             Self::NotVetted { .. } => "not_vetted",
+            Self::Method(error) => error.code(),
             Self::Refused { .. } => "refused",
         }
     }
@@ -236,6 +275,9 @@ impl EngineError {
                 | Self::NoAlert { .. }
                 | Self::NoBreak { .. }
                 | Self::NoProgram { .. }
+                | Self::NoAffiliate { .. }
+                | Self::WrongProgram { .. }
+                | Self::KeyReused { .. }
                 | Self::NoCommission { .. }
                 | Self::NothingLeft { .. }
                 | Self::OtherContent { .. }
@@ -248,6 +290,7 @@ impl EngineError {
                 | Self::BeingAsked { .. }
                 | Self::MayStillLeave { .. }
                 | Self::NoMethod { .. }
+                | Self::Method(_)
                 | Self::Refused { .. }
         )
     }

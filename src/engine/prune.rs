@@ -8,6 +8,10 @@ use super::{Engine, EngineError, Tally, Work};
 /// Rows deleted per transaction.
 const BATCH: i64 = 5_000;
 
+/// How long the answer to a request with an Idempotency-Key is kept. Callers are told so, so it is
+/// no setting.
+const KEYS_KEPT: TimeDelta = TimeDelta::days(30);
+
 /// How long records of work are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
@@ -43,6 +47,14 @@ impl Engine {
             while !work.stop.is_cancelled() {
                 let mut tx = self.begin(work).await?;
                 let count = tx.decisions_prune(&org, now - keep.decisions, BATCH).await?;
+                tx.commit().await?;
+                if pruned(count) {
+                    break;
+                }
+            }
+            while !work.stop.is_cancelled() {
+                let mut tx = self.begin(work).await?;
+                let count = tx.keys_prune(&org, now - KEYS_KEPT, BATCH).await?;
                 tx.commit().await?;
                 if pruned(count) {
                     break;

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::{Engine, EngineError, Tally, Work, ledger};
 use crate::domain::{
-    BatchId, Bucket, EntryKind, Money, MoneyError, Movement, OrgId, ProgramId, WalletKey,
+    BatchId, Bucket, EntryKind, Money, MoneyError, MoneyTotals, Movement, OrgId, ProgramId,
+    WalletKey,
 };
 use crate::store::Released;
 
@@ -19,6 +22,26 @@ impl Engine {
         auto_only: bool,
     ) -> Result<Vec<(OrgId, ProgramId)>, EngineError> {
         Ok(self.store.programs_due(self.clock.now(), auto_only).await?)
+    }
+
+    /// Releases everything due in an org now, in programs with and without autoCredit: a person
+    /// asked.
+    ///
+    /// # Errors
+    /// [`EngineError`]; the batches before it stand.
+    pub async fn process_held(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        batch: i64,
+    ) -> Result<Tally, EngineError> {
+        let mut tally = Tally::default();
+        for (owner, program) in self.programs_to_release(false).await? {
+            if owner == *org {
+                tally.merge(self.release_program(work, org, &program, batch).await?)?;
+            }
+        }
+        Ok(tally)
     }
 
     /// Releases everything due in one program, batch by batch, until nothing is or the work is
@@ -66,6 +89,17 @@ impl Engine {
         let released = tx.commissions_release(org, &batch, &wallets, now).await?;
         let movements = movements(&batch, &released)?;
         ledger::post(&mut tx, org, movements, &work.actor, now).await?;
+        if work.run.is_none() && !released.is_empty() {
+            let mut amounts = MoneyTotals::default();
+            for one in &released {
+                amounts.add(Money::new(one.amount_minor, one.currency))?;
+            }
+            let detail = json!({
+                "batch": batch, "commissions": released.len(), "amounts": amounts.to_string(),
+            });
+            let act = ("commissions.released", program.as_str());
+            self.keep_act(&mut tx, org, work, act, detail).await?;
+        }
         tx.commit().await?;
         Ok(Some(released))
     }

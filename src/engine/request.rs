@@ -1,6 +1,7 @@
 //! Request: an affiliate's available money is asked out. One function makes payouts, for a
 //! person and for a schedule alike; the gates are one function too (`domain::check_gates`).
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{Engine, EngineError, Tally, Work, ledger, telling};
@@ -74,7 +75,7 @@ impl Engine {
         let mut payouts = Vec::new();
         let mut decisions = Vec::with_capacity(candidates.len());
         for candidate in candidates.iter().filter(|candidate| in_scope(&request.scope, candidate)) {
-            let (decision, payout) = decide(candidate, request, &self.clock);
+            let (decision, payout) = decide(candidate, request, &self.clock, now);
             tally.seen += 1;
             let available = Money::new(candidate.available_minor, candidate.currency);
             match decision.failing.first() {
@@ -102,33 +103,46 @@ impl Engine {
         request: &PersonRequest,
     ) -> Result<PayoutId, EngineError> {
         self.retrying(|| async {
-            let now = self.clock.now();
             let mut tx = self.begin(work).await?;
-            let Some(candidate) = tx.candidate_lock(org, &request.wallet, "").await? else {
-                return Err(EngineError::no_wallet(&request.wallet));
-            };
-            if let Some(payout_id) = &request.retry_of
-                && let Some(retried_as) = tx.retried_as(org, payout_id).await?
-            {
-                let payout_id = payout_id.clone();
-                return Err(EngineError::AlreadyRetried { payout_id, retried_as });
-            }
-            let intent =
-                Intent { origin: PayoutOrigin::Person, amount_minor: request.amount_minor };
-            let method = match pass(&candidate, intent) {
-                Ok(method) => method,
-                Err(failing) => return Err(EngineError::Refused { failing }),
-            };
-            let payout = NewPayout {
-                retry_of: request.retry_of.clone(),
-                ..new_payout(&candidate, method, intent, &self.clock)
-            };
-            write_payouts(&mut tx, org, std::slice::from_ref(&payout), work, now).await?;
-            self.keep_request(&mut tx, org, work, &payout).await?;
+            let payout_id = self.request_within(&mut tx, work, org, (request, None)).await?;
             tx.commit().await?;
-            Ok(payout.payout_id)
+            Ok(payout_id)
         })
         .await
+    }
+
+    /// Requests a payout within `tx`, by the affiliate's default method or by the one given. What
+    /// is refused has written nothing.
+    pub(super) async fn request_within(
+        &self,
+        tx: &mut Tx,
+        work: &Work,
+        org: &OrgId,
+        (request, method): (&PersonRequest, Option<&str>),
+    ) -> Result<PayoutId, EngineError> {
+        let now = self.clock.now();
+        let Some(candidate) = tx.candidate_lock(org, &request.wallet, method).await? else {
+            return Err(EngineError::no_wallet(&request.wallet));
+        };
+        if let Some(payout_id) = &request.retry_of
+            && let Some(retried_as) = tx.retried_as(org, payout_id).await?
+        {
+            let payout_id = payout_id.clone();
+            return Err(EngineError::AlreadyRetried { payout_id, retried_as });
+        }
+        let intent =
+            Intent { origin: PayoutOrigin::Person, amount_minor: request.amount_minor, at: now };
+        let method = match pass(&candidate, intent) {
+            Ok(method) => method,
+            Err(failing) => return Err(EngineError::Refused { failing }),
+        };
+        let payout = NewPayout {
+            retry_of: request.retry_of.clone(),
+            ..new_payout(&candidate, method, intent, &self.clock)
+        };
+        write_payouts(tx, org, std::slice::from_ref(&payout), work, now).await?;
+        self.keep_request(tx, org, work, &payout).await?;
+        Ok(payout.payout_id)
     }
 
     async fn keep_request(
@@ -170,8 +184,9 @@ fn decide(
     candidate: &Candidate,
     request: &AutoRequest,
     clock: &Clock,
+    now: DateTime<Utc>,
 ) -> (NewDecision, Option<NewPayout>) {
-    let intent = Intent::auto(candidate);
+    let intent = Intent::auto(candidate, now);
     let (payout, failing) = match pass(candidate, intent) {
         Err(failing) => (None, failing),
         Ok(method) => {
@@ -217,12 +232,12 @@ fn new_payout(
 }
 
 /// Payouts, their wallets' entries, their lines and the commissions behind them, together.
-async fn write_payouts(
+pub(super) async fn write_payouts(
     tx: &mut Tx,
     org: &OrgId,
     payouts: &[NewPayout],
     work: &Work,
-    now: chrono::DateTime<chrono::Utc>,
+    now: DateTime<Utc>,
 ) -> Result<(), EngineError> {
     let movement = |payout: &NewPayout| Movement {
         wallet: WalletKey { affiliate_id: payout.affiliate_id.clone(), currency: payout.currency },

@@ -28,6 +28,10 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone)]
 pub(super) struct RequestId(pub String);
 
+/// The code of a problem that an answer has in its bytes already, for the line in the log.
+#[derive(Debug, Clone)]
+pub(super) struct Coded(pub String);
+
 /// Puts everything around `routes`.
 pub(super) fn layers(routes: Router, clock: Clock, time: Duration, origins: &[String]) -> Router {
     let routes = routes
@@ -55,8 +59,10 @@ async fn accompany(State(clock): State<Clock>, mut request: Request, next: Next)
             answer.headers_mut().insert(name.clone(), value.clone());
         }
     }
+    let coded = answer.extensions().get::<Coded>().map(|coded| coded.0.clone());
+    let code = problem.map(|problem| problem.code.to_owned()).or(coded);
     info!(event = "http.answered", method = %method, route = route.as_deref().unwrap_or("none"),
-          status = answer.status().as_u16(), code = problem.map(|problem| problem.code),
+          status = answer.status().as_u16(), code,
           took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
           actor, request_id = id.as_str());
     if let Ok(value) = HeaderValue::from_str(&id) {

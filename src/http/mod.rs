@@ -10,16 +10,24 @@ mod around;
 mod audit_log;
 mod body;
 mod brought;
+mod commissions;
 mod docs;
 mod door;
+mod earning;
 mod keys;
+mod me;
+mod methods;
 mod page;
 mod payout_acts;
+mod payouts;
 mod problem;
 mod proxies;
 mod rates;
+mod requesting;
 mod reversals;
+mod schemas;
 mod serve;
+mod staff_methods;
 mod wallets;
 mod webhook_deliveries;
 mod webhook_endpoints;
@@ -79,8 +87,29 @@ pub struct Desk {
 fn api(desk: &Desk) -> OpenApiRouter<Desk> {
     use Permission as P;
     Door::new(desk.clone(), OpenApiRouter::with_openapi(docs::document()))
+        .route(Access::read(P::CommissionsRead), routes!(commissions::list))
+        .route(Access::write(P::CommissionsWrite), routes!(commissions::create))
+        .route(Access::write(P::CommissionsWrite), routes!(commissions::create_many))
+        .route(Access::write(P::CommissionsWrite), routes!(commissions::process_held))
+        .route(Access::read(P::CommissionsRead), routes!(commissions::show))
         .route(Access::read(P::ReconcileRead), routes!(alerts::list))
         .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
+        .route(Access::PARTNER, routes!(me::show))
+        .route(Access::PARTNER, routes!(me::earnings))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::list))
+        .route(Access::write_own(P::PayoutsRequest), routes!(requesting::request))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::show))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::lines))
+        .route(Access::PARTNER, routes!(methods::list, methods::add))
+        .route(Access::PARTNER, routes!(methods::show, methods::change, methods::disable))
+        .route(Access::PARTNER, routes!(methods::verify))
+        .route(Access::PARTNER, routes!(methods::confirm))
+        .open(routes!(methods::paypal_callback))
+        .route(Access::read(P::MethodsRead), routes!(staff_methods::list))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::add))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::verify))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::reject))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::disable))
         .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))
         .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::add))
         .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::show))

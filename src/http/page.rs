@@ -54,9 +54,24 @@ pub(super) fn key(cursor: Option<&str>) -> Result<String, Problem> {
     let Some(cursor) = cursor else { return Ok(String::new()) };
     let bytes = BASE64.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     // NUL is no part of any key, and PostgreSQL takes no text with one.
-    bytes
-        .filter(|key| !key.is_empty() && !key.contains('\0'))
-        .ok_or_else(|| Problem::unreadable("bad_cursor", "the cursor is none that a list gave out"))
+    bytes.filter(|key| !key.is_empty() && !key.contains('\0')).ok_or_else(bad_cursor)
+}
+
+/// 400: the cursor is none of this list's.
+pub(super) fn bad_cursor() -> Problem {
+    Problem::unreadable("bad_cursor", "the cursor is none that a list gave out")
+}
+
+/// A word that a list is narrowed to; empty for all.
+///
+/// # Errors
+/// 400 if it holds what no word can: PostgreSQL takes no text with a NUL.
+pub(super) fn word(asked: Option<&str>) -> Result<&str, Problem> {
+    let asked = asked.unwrap_or_default();
+    if asked.contains('\0') {
+        return Err(Problem::unreadable("query_unreadable", "the query holds a NUL character"));
+    }
+    Ok(asked)
 }
 
 impl<T> Page<T> {
@@ -65,7 +80,7 @@ impl<T> Page<T> {
         mut rows: Vec<R>,
         limit: i64,
         key: impl Fn(&R) -> String,
-        show: impl Fn(R) -> T,
+        show: impl FnMut(R) -> T,
     ) -> Self {
         let limit = usize::try_from(limit).unwrap_or(0);
         let more = rows.len() > limit;

@@ -7,11 +7,15 @@ use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
-use crate::engine::EngineError;
+use crate::domain::GateCheck;
+use crate::engine::{EngineError, MethodError};
 use crate::store::StoreError;
 
 /// Seconds after which somebody may try again who was told to.
 pub(super) const RETRY_AFTER_S: u32 = 2;
+
+/// The type of every body that is no success.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// An answer that is no success. `code` is stable, for programs; `detail` is for people.
 #[derive(Debug, Clone)]
@@ -78,6 +82,22 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
+    /// 409: a payout is refused. The first gate, in the order in which a person is answered, is the
+    /// code; all that fail are in the errors.
+    pub fn refused(failing: &[GateCheck]) -> Self {
+        let mut failing: Vec<_> = failing.iter().collect();
+        failing.sort_by_key(|check| check.gate.in_answer());
+        let fault = |check: &&GateCheck| Fault {
+            code: check.gate.to_string(),
+            detail: format!("wants {}, found {}", check.wants, check.found),
+        };
+        let errors: Vec<_> = failing.iter().map(fault).collect();
+        let words: Vec<_> = errors.iter().map(|f| format!("{} {}", f.code, f.detail)).collect();
+        let code = failing.first().map_or("refused", |check| check.gate.as_str());
+        let detail = format!("the request is refused: {}", words.join("; "));
+        Self::conflict(code, detail).with_errors(errors)
+    }
+
     /// 422: well-formed, and it means nothing.
     pub fn meaningless(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
@@ -102,6 +122,20 @@ impl Problem {
 
     /// The answer, with the id of the request that it answers.
     pub fn answer(&self, request_id: Option<&str>) -> Response {
+        let kind = [(header::CONTENT_TYPE, PROBLEM_JSON)];
+        let mut answer = (self.status, kind, self.body(request_id)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let how = HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+        }
+        if let Some(seconds) = self.retry_after_s {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        answer
+    }
+
+    /// The body of the answer.
+    pub fn body(&self, request_id: Option<&str>) -> String {
         let body = ProblemBody {
             kind: "about:blank",
             title: self.status.canonical_reason().unwrap_or_default(),
@@ -111,17 +145,7 @@ impl Problem {
             request_id: request_id.map(str::to_owned),
             errors: self.errors.clone(),
         };
-        let body = serde_json::to_string(&body).expect("texts and numbers are always JSON");
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        let mut answer = (self.status, kind, body).into_response();
-        if self.status == StatusCode::UNAUTHORIZED {
-            let how = HeaderValue::from_static("Bearer");
-            answer.headers_mut().insert(header::WWW_AUTHENTICATE, how);
-        }
-        if let Some(seconds) = self.retry_after_s {
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        answer
+        serde_json::to_string(&body).expect("texts and numbers are always JSON")
     }
 }
 
@@ -143,19 +167,17 @@ impl From<EngineError> for Problem {
             E::NoWallet { .. }
             | E::NoAlert { .. }
             | E::NoBreak { .. }
+            | E::NoAffiliate { .. }
             | E::NoPayout { .. }
             | E::NoProgram { .. }
             | E::NoCommission { .. }
             | E::NoMethod { .. } => Self::not_found(code, words),
-            E::Refused { failing } => {
-                let fault = |check: &crate::domain::GateCheck| Fault {
-                    code: check.gate.to_string(),
-                    detail: format!("wants {}, found {}", check.wants, check.found),
-                };
-                Self::conflict(code, words).with_errors(failing.iter().map(fault).collect())
-            }
+            E::Refused { failing } => Self::refused(failing),
             E::FourEyes { .. } => Self::forbidden(code, words),
-            E::BadAmount { .. } => Self::meaningless(code, words),
+            E::BadAmount { .. } | E::WrongProgram { .. } | E::KeyReused { .. } => {
+                Self::meaningless(code, words)
+            }
+            E::Method(error) => Self::of_method(error, words),
             E::NotVetted { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, code, words).retry_after(RETRY_AFTER_S)
             }
@@ -169,6 +191,36 @@ impl From<EngineError> for Problem {
             | E::NotInReview { .. }
             | E::BeingAsked { .. }
             | E::MayStillLeave { .. } => Self::conflict(code, words),
+        }
+    }
+}
+
+impl Problem {
+    fn of_method(cause: &MethodError, words: String) -> Self {
+        use MethodError as M;
+        let code = cause.code();
+        match cause {
+            M::NoAffiliate { .. } | M::NoMethod { .. } | M::UnknownState => {
+                Self::not_found(code, words)
+            }
+            M::TooOften { retry_after_s } => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                Self::new(status, code, words).retry_after(*retry_after_s)
+            }
+            M::NotProven { problem, .. } => {
+                let fault = Fault { code: problem.code.clone(), detail: problem.message.clone() };
+                Self::conflict(code, words).with_errors(vec![fault])
+            }
+            M::TooMany { .. }
+            | M::WrongStatus { .. }
+            | M::OtherType { .. }
+            | M::SameDestination { .. }
+            | M::NotProvable { .. }
+            | M::NotStarted { .. }
+            | M::NotSentYet { .. }
+            | M::WrongAmounts { .. }
+            | M::Expired
+            | M::StateUsed => Self::conflict(code, words),
         }
     }
 }

@@ -140,7 +140,7 @@ impl Intake<'_> {
                 match verdict {
                     Verdict::New => report.new += 1,
                     Verdict::Unchanged => report.unchanged += 1,
-                    Verdict::Refused { column, reason } => {
+                    Verdict::Refused { column, reason } | Verdict::Differs { column, reason } => {
                         let error = RowError::new(column, reason);
                         watcher.rejected(&rejects.push(*line, raw, error)?);
                     }

@@ -1,22 +1,24 @@
 //! What the gates look at: wallets to be paid, and payouts about to be sent.
 
+use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::dialect::sql;
 use super::{Store, StoreError, Tx};
 use crate::domain::{
     AffiliateId, AffiliateStatus, Candidate, CandidateMethod, Currency, DestinationId, MethodId,
-    MethodKind, MethodStatus, Money, OrgId, PayoutId, ProgramId, ProgramStatus, WalletKey,
-    WalletStatus,
+    MethodKind, MethodStatus, Money, OrgId, PayoutId, PayoutOrigin, ProgramId, ProgramStatus,
+    WalletKey, WalletStatus,
 };
 
-// $1 org, $2 period.
+// $1 org, $2 period. `$method` says which of the affiliate's methods it is about.
 macro_rules! candidates {
-    ($($tail:literal),+) => { concat!("
+    ($($tail:literal),+) => { candidates!(@ "m.is_default = 1", $($tail),+) };
+    (@ $method:literal, $($tail:literal),+) => { concat!("
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
-           p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id, m.kind AS method_kind,
-           m.destination_id, m.status AS method_status,
+           p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id,
+           m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
            CAST(CASE WHEN EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
                   AND o.currency = w.currency AND o.origin = 'auto' AND o.period = $2)
@@ -27,7 +29,7 @@ macro_rules! candidates {
     LEFT JOIN program_currencies pc
       ON pc.org_id = w.org_id AND pc.program_id = w.program_id AND pc.currency = w.currency
     LEFT JOIN payout_methods m
-      ON m.org_id = w.org_id AND m.affiliate_id = w.affiliate_id AND m.is_default = 1
+      ON m.org_id = w.org_id AND m.affiliate_id = w.affiliate_id AND ", $method, "
     WHERE w.org_id = $1 ", $($tail),+) };
 }
 
@@ -37,7 +39,10 @@ const CANDIDATES_PAGE: &str = candidates!(
       AND (w.affiliate_id, w.currency) > ($3, $4)
     ORDER BY w.affiliate_id, w.currency LIMIT $5 {lock:w}"
 );
-const CANDIDATE_LOCK: &str = candidates!("AND w.affiliate_id = $3 AND w.currency = $4 {lock:w}");
+const CANDIDATE_LOCK: &str = candidates!(
+    @ "(m.method_id = $5 OR ($5 = '' AND m.is_default = 1))",
+    "AND w.affiliate_id = $3 AND w.currency = $4 {lock:w}"
+);
 const CANDIDATES_OF_AFFILIATE: &str = candidates!("AND w.affiliate_id = $3 ORDER BY w.currency");
 
 // What waits to be sent is what the index `payouts_queued` holds, word for word: what was approved,
@@ -57,19 +62,22 @@ const QUEUE: &str = "
     GROUP BY org_id, method_kind, currency";
 
 // The method is the pinned one, as it stands now; amounts and periods were settled at request.
+// What proves a method is the house's money, and the affiliate is the one who is to be proven.
 macro_rules! queued {
     ($($tail:literal),+) => { concat!("
-    SELECT q.payout_id, q.amount_minor, q.affiliate_id, q.currency, q.program_id, w.available_minor,
+    SELECT q.payout_id, q.amount_minor, q.origin, q.destination_id AS pinned_id,
+           q.affiliate_id, q.currency, q.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor,
            CAST(NULL AS BIGINT) AS approval_minor, m.method_id,
-           m.kind AS method_kind, m.destination_id, m.status AS method_status,
+           m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q
     JOIN wallets w ON w.org_id = q.org_id AND w.affiliate_id = q.affiliate_id AND w.currency = q.currency
-    JOIN affiliates a ON a.org_id = q.org_id AND a.affiliate_id = q.affiliate_id
-    JOIN programs p ON p.org_id = q.org_id AND p.program_id = q.program_id
     LEFT JOIN payout_methods m ON m.org_id = q.org_id AND m.method_id = q.method_id
+    JOIN affiliates a ON a.org_id = q.org_id AND a.affiliate_id =
+        CASE WHEN q.origin = 'verification' THEN m.affiliate_id ELSE q.affiliate_id END
+    JOIN programs p ON p.org_id = q.org_id AND p.program_id = a.program_id
     WHERE q.org_id = $1 ", $($tail),+) };
 }
 const QUEUED_PAGE: &str = queued!(
@@ -99,6 +107,7 @@ struct CandidateRow {
     method_kind: Option<MethodKind>,
     destination_id: Option<DestinationId>,
     method_status: Option<MethodStatus>,
+    usable_from: Option<DateTime<Utc>>,
     paid_in_period: i64,
 }
 
@@ -107,7 +116,8 @@ impl CandidateRow {
         let method = (self.method_id, self.method_kind, self.method_status, self.destination_id);
         let method = match method {
             (Some(method_id), Some(kind), Some(status), Some(destination_id)) => {
-                Some(CandidateMethod { method_id, kind, status, destination_id })
+                let usable_from = self.usable_from;
+                Some(CandidateMethod { method_id, kind, status, usable_from, destination_id })
             }
             _ => None,
         };
@@ -132,6 +142,8 @@ impl CandidateRow {
 struct QueuedRow {
     payout_id: PayoutId,
     amount_minor: i64,
+    origin: PayoutOrigin,
+    pinned_id: DestinationId,
     #[sqlx(flatten)]
     candidate: CandidateRow,
 }
@@ -158,14 +170,19 @@ impl Queue {
 pub struct QueuedPayout {
     pub payout_id: PayoutId,
     pub amount: Money,
+    pub origin: PayoutOrigin,
     pub candidate: Candidate,
 }
 
 impl QueuedRow {
     fn into_queued(self) -> QueuedPayout {
-        let Self { payout_id, amount_minor, candidate } = self;
+        let Self { payout_id, amount_minor, origin, pinned_id, candidate } = self;
         let amount = Money::new(amount_minor, candidate.currency);
-        QueuedPayout { payout_id, amount, candidate: candidate.into_candidate() }
+        let mut candidate = candidate.into_candidate();
+        if let Some(method) = &mut candidate.method {
+            method.stand_for(pinned_id);
+        }
+        QueuedPayout { payout_id, amount, origin, candidate }
     }
 }
 
@@ -223,15 +240,18 @@ impl Tx {
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
-    /// One wallet as the gates see it, locked; `None` if there is no such wallet.
+    /// One wallet as the gates see it, locked; `None` if there is no such wallet. It is held by its
+    /// default method, or by the method of that id.
     pub async fn candidate_lock(
         &mut self,
         org: &OrgId,
         wallet: &WalletKey,
-        period: &str,
+        method: Option<&str>,
     ) -> Result<Option<Candidate>, StoreError> {
-        let query = sql(CANDIDATE_LOCK).bind(org).bind(period).bind(&wallet.affiliate_id);
-        let row: Option<CandidateRow> = query.bind(&wallet.currency).maybe(self).await?;
+        // No period: it is about what a person asks.
+        let query = sql(CANDIDATE_LOCK).bind(org).bind("").bind(&wallet.affiliate_id);
+        let query = query.bind(&wallet.currency).bind(method.unwrap_or_default());
+        let row: Option<CandidateRow> = query.maybe(self).await?;
         Ok(row.map(CandidateRow::into_candidate))
     }
 

@@ -3,6 +3,7 @@
 
 mod adjustments;
 mod alerts;
+mod answers;
 mod api_keys;
 mod audit_log;
 mod breaks;
@@ -21,6 +22,8 @@ mod invariants;
 mod keys;
 mod letters;
 mod methods;
+mod partners;
+mod payment_methods;
 mod payouts;
 mod provider_events;
 mod reads;
@@ -30,6 +33,7 @@ mod sealed;
 mod submissions;
 mod transfers;
 mod unsealed;
+mod verifications;
 mod wallets;
 
 use chrono::{DateTime, Utc};
@@ -37,6 +41,7 @@ use thiserror::Error;
 
 pub use adjustments::{AdjustmentRow, NewAdjustment};
 pub use alerts::{AlertRow, NewAlert};
+pub use answers::{KeptAnswer, OnceKey};
 pub use api_keys::{ApiKeyRow, NewApiKey};
 pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
@@ -54,17 +59,23 @@ pub use events::{NewEvent, ToldPayout};
 pub use invariants::{Breach, INVARIANTS, Invariant};
 pub use keys::OrgKey;
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
-pub use methods::{Blame, DefaultMethod, MethodChange, PaidMethod};
+pub use methods::{Blame, FiledMethod, MethodChange, PaidMethod};
+pub use partners::{BalanceRow, EarningKey, EarningRow, PartnerEnrolment, ReferralCount, TermsRow};
+pub use payment_methods::{
+    HeldMethod, MethodOwner, MethodsHeld, MethodsOf, NewPaymentMethod, PaymentMethod, Proving,
+};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
 pub use provider_events::NewProviderEvent;
 pub use reads::{
-    AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutRow, PayoutSum, WalletSum,
+    AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutQuery, PayoutRow, PayoutSum,
+    WalletSum,
 };
 pub use reversals::{CommissionStanding, NewReversal, ReversalRow};
 pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
 pub use sealed::{SEALED, SealedColumn};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
+pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};
 pub use wallets::{WalletEntryRow, WalletFilter, WalletMove, WalletRow};
 
 use crate::vault::{Vault, VaultError};

@@ -65,6 +65,9 @@ const APPROVAL_LIMIT: &str = "
     UPDATE program_currencies SET approval_minor = $4
     WHERE org_id = $1 AND program_id = $2 AND currency = $3";
 
+const PAYOUT_NOTE: &str = "
+    UPDATE payouts SET note = $3 WHERE org_id = $1 AND payout_id = $2";
+
 const RETRIED_AS: &str = "SELECT payout_id FROM payouts WHERE org_id = $1 AND retry_of = $2";
 
 const PAYOUTS_MOVE: &str = "
@@ -159,6 +162,17 @@ impl Tx {
             event_row(org, (&p.payout_id, 1), PayoutStatus::Pending, actor, "requested", now)
         };
         sql(EVENT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
+        Ok(())
+    }
+
+    /// Writes what the request's note says beside a payout.
+    pub async fn payout_note(
+        &mut self,
+        org: &OrgId,
+        payout: &PayoutId,
+        note: &str,
+    ) -> Result<(), StoreError> {
+        sql(PAYOUT_NOTE).bind(org).bind(payout).bind(note).run(self).await?;
         Ok(())
     }
 

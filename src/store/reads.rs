@@ -6,17 +6,18 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use super::dialect::sql;
-use super::{Store, StoreError};
+use super::{Store, StoreError, Tx};
 use crate::domain::{
     AdjustmentId, AffiliateId, CommissionId, CommissionStatus, Currency, MethodKind, OrgId,
-    PayoutId, PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId, TransferState,
+    PartnerId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId,
+    TransferState,
 };
 
 macro_rules! payouts {
     ($($tail:literal),+) => { concat!("
     SELECT p.payout_id, p.affiliate_id, p.program_id, p.currency, p.amount_minor, p.method_kind,
            p.status, p.origin, p.period, p.run_id, p.retry_of, r.payout_id AS retried_as,
-           p.requested_by, p.requested_at, p.updated_at, p.waiting_for, p.failure_code,
+           p.requested_by, p.requested_at, p.updated_at, p.waiting_for, p.note, p.failure_code,
            p.failure_message, p.requires_approval, p.approved_by, p.approved_at
     FROM payouts p
     LEFT JOIN payouts r ON r.org_id = p.org_id AND r.retry_of = p.payout_id ", $($tail),+) };
@@ -27,6 +28,32 @@ const PAYOUTS: &str = payouts!(
        AND (p.payout_id > $4)
      ORDER BY p.payout_id LIMIT $5"
 );
+// Newest first. Who pays whom narrows it most, so each has its own text and its own index.
+macro_rules! newest {
+    ($of:literal) => {
+        payouts!(
+            "WHERE p.org_id = $1 AND (p.payout_id < $2 OR $2 = '') AND (p.status = $3 OR $3 = '')
+               AND (p.program_id = $4 OR $4 = '') AND p.requested_at >= $5 AND p.requested_at < $6
+               AND ",
+            $of,
+            " ORDER BY p.payout_id DESC LIMIT $8"
+        )
+    };
+}
+const NEWEST: &str = newest!("(p.origin = $7 OR $7 = '')");
+const NEWEST_OF_AFFILIATE: &str = newest!("p.affiliate_id = $7");
+const NEWEST_OF_PARTNER: &str = newest!(
+    "p.affiliate_id IN (SELECT a.affiliate_id FROM affiliates a
+                        WHERE a.org_id = $1 AND a.partner_id = $7)"
+);
+const NEWEST_OF_BOTH: &str = newest!(
+    "p.affiliate_id = $7 AND EXISTS (SELECT 1 FROM affiliates a
+                        WHERE a.org_id = $1 AND a.affiliate_id = $7 AND a.partner_id = $9)"
+);
+const PAYOUT_OWNER: &str = "
+    SELECT a.partner_id FROM payouts p
+    JOIN affiliates a ON a.org_id = p.org_id AND a.affiliate_id = p.affiliate_id
+    WHERE p.org_id = $1 AND p.payout_id = $2";
 const LINES: &str = "
     SELECT line_no, commission_id, adjustment_id, amount_minor FROM payout_lines
     WHERE org_id = $1 AND payout_id = $2 AND line_no > $3 ORDER BY line_no LIMIT $4";
@@ -82,6 +109,8 @@ pub struct PayoutRow {
     pub updated_at: DateTime<Utc>,
     /// Why it is not sent yet, where that is because of us: `awaiting_funds`, `rail_blocked`.
     pub waiting_for: Option<String>,
+    /// What was written beside the request.
+    pub note: Option<String>,
     pub failure_code: Option<String>,
     pub failure_message: Option<String>,
     /// 1 if it may not be sent before somebody approved it.
@@ -137,6 +166,23 @@ pub struct PayoutFilter {
     pub affiliate_id: String,
     /// Only payouts after this id.
     pub after: String,
+    pub limit: i64,
+}
+
+/// Which payouts are shown, newest first; empty text means any.
+#[derive(Debug, Clone)]
+pub struct PayoutQuery {
+    /// The person whose payouts alone are shown; `None`: everybody's.
+    pub partner: Option<PartnerId>,
+    pub affiliate_id: String,
+    pub status: String,
+    pub program: String,
+    /// Requested at this instant or later.
+    pub from: DateTime<Utc>,
+    /// Requested before this instant.
+    pub to: DateTime<Utc>,
+    /// Only payouts before this id.
+    pub before: String,
     pub limit: i64,
 }
 
@@ -196,6 +242,47 @@ impl Store {
         let query = sql(PAYOUTS).bind(org).bind(filter.status.as_str());
         let query = query.bind(filter.affiliate_id.as_str()).bind(filter.after.as_str());
         query.bind(filter.limit).read_all(&self.pools).await
+    }
+
+    /// A page of payouts, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn payouts_newest(
+        &self,
+        org: &OrgId,
+        asked: &PayoutQuery,
+    ) -> Result<Vec<PayoutRow>, StoreError> {
+        let affiliate = asked.affiliate_id.as_str();
+        let (text, of) = match (&asked.partner, affiliate) {
+            (None, "") => (NEWEST, ""),
+            (None, affiliate) => (NEWEST_OF_AFFILIATE, affiliate),
+            (Some(partner), "") => (NEWEST_OF_PARTNER, partner.as_str()),
+            (Some(_), affiliate) => (NEWEST_OF_BOTH, affiliate),
+        };
+        let query = sql(text).bind(org).bind(asked.before.as_str()).bind(asked.status.as_str());
+        let query = query.bind(asked.program.as_str()).bind(asked.from).bind(asked.to);
+        let query = query.bind(of).bind(asked.limit);
+        match &asked.partner {
+            Some(partner) if !affiliate.is_empty() => query.bind(partner),
+            _ => query,
+        }
+        .read_all(&self.pools)
+        .await
+    }
+
+    /// The person behind the affiliate that a payout pays; `None` if there is no such payout.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn payout_owner(
+        &self,
+        org: &OrgId,
+        payout: &PayoutId,
+    ) -> Result<Option<PartnerId>, StoreError> {
+        let row: Option<(PartnerId,)> =
+            sql(PAYOUT_OWNER).bind(org).bind(payout).read_maybe(&self.pools).await?;
+        Ok(row.map(|(partner,)| partner))
     }
 
     /// A page of a payout's lines, after line `after`.
@@ -267,5 +354,16 @@ impl Store {
     pub async fn open_payouts(&self) -> Result<i64, StoreError> {
         let (count,): (i64,) = sql(OPEN_PAYOUTS).read_one(&self.pools).await?;
         Ok(count)
+    }
+}
+
+impl Tx {
+    /// One payout, as this transaction sees it.
+    pub async fn payout(
+        &mut self,
+        org: &OrgId,
+        id: &PayoutId,
+    ) -> Result<Option<PayoutRow>, StoreError> {
+        sql(PAYOUT).bind(org).bind(id).maybe(self).await
     }
 }

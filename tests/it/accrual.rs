@@ -8,7 +8,7 @@ use crate::harness::{Harness, Wallet, commission, program, usd};
 
 fn refused_column(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Refused { column, .. } => column,
+        Verdict::Refused { column, .. } | Verdict::Differs { column, .. } => column,
         other => panic!("{other:?} is no refusal"),
     }
 }

@@ -100,6 +100,27 @@ impl Sql {
         }
     }
 
+    /// The rows that a query whose `{rows}` are `rows` returns, outside of any transaction.
+    pub async fn read_all_with<T: Row>(
+        self,
+        pools: &Pools,
+        rows: &[Vec<Value>],
+    ) -> Result<Vec<T>, StoreError> {
+        let mut found = Vec::new();
+        for piece in rows.chunks(MOST_ROWS) {
+            let sql = self.clone();
+            found.extend(match pools {
+                Pools::Sqlite { readers, .. } => {
+                    fetch::<Sqlite, T>(&mut *readers.acquire().await?, sql, piece).await?
+                }
+                Pools::Postgres(pool) => {
+                    fetch::<Postgres, T>(&mut *pool.acquire().await?, sql, piece).await?
+                }
+            });
+        }
+        Ok(found)
+    }
+
     /// The one row, if there is one, outside of any transaction.
     pub async fn read_maybe<T: Row>(self, pools: &Pools) -> Result<Option<T>, StoreError> {
         Ok(self.read_all(pools).await?.pop())

@@ -239,6 +239,18 @@ impl Harness {
         attempts.iter().map(|attempt| attempt.reference.to_string()).collect()
     }
 
+    /// Gives an affiliate a second, verified PayPal address beside its default: that of a donor who
+    /// has none afterwards.
+    pub async fn second_method(&self, affiliate_id: &str, method: &str, donor: &str) {
+        self.enrol_affiliates(&[affiliate(donor, "creator")]).await;
+        self.change(&format!(
+            "UPDATE payout_methods
+             SET affiliate_id = '{affiliate_id}', method_id = '{method}', is_default = 0
+             WHERE affiliate_id = '{donor}'"
+        ))
+        .await;
+    }
+
     /// Changes something behind the store's back that no door changes yet.
     pub async fn change(&self, statement: &str) {
         let changed = self.database.execute(statement).await;
