@@ -277,8 +277,9 @@ on_both! {
         portal.submit().await;
         // The bank may have taken it out of the outbox by now.
         let sent = fs::read_dir(portal.folder.path().join("archive/sent")).expect("a folder");
-        let file = sent.map(|file| file.expect("a file").path()).next().expect("a file");
-        let text = fs::read_to_string(file).expect("text");
+        let texts = sent.map(|file| fs::read_to_string(file.expect("a file").path()).expect("text"));
+        // Beside it lies the lock, which is empty.
+        let text: String = texts.collect();
         assert!(text.contains("ACCTVERIFY") && !text.contains("COMMISSION"), "{text}");
         h.at.sandbox.scan_bank().expect("folders");
         portal.reconcile().await;
