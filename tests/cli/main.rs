@@ -16,8 +16,8 @@ macro_rules! on_both {
     };
 }
 
-mod canaries;
 mod api_keys;
+mod canaries;
 mod crash;
 mod cycle;
 mod daemon;
