@@ -6,7 +6,6 @@ use super::address::{AddressError, origin};
 use super::{By, Notifier, NotifyError, Secret};
 use crate::domain::{EndpointId, OrgId, Wants};
 use crate::store::{EndpointRow, StoreError, Tx};
-use crate::vault::Cell;
 
 /// Endpoints of an org. Each one costs a row for every event.
 const MOST_ENDPOINTS: usize = 20;
@@ -56,7 +55,6 @@ impl Notifier {
         let url = self.check_address(&new.url).await?;
         let secret = Secret::of(self.clock.secret());
         let endpoint_id = self.clock.mint::<EndpointId>();
-        let cell = secret_cell(&endpoint_id);
         let endpoint = self
             .retrying(|| async {
                 let now = self.clock.now();
@@ -69,6 +67,7 @@ impl Notifier {
                 if there.len() >= MOST_ENDPOINTS {
                     return Err(NotifyError::TooManyEndpoints { most: MOST_ENDPOINTS });
                 }
+                let cell = EndpointRow::secret_cell(&endpoint_id);
                 let row = EndpointRow {
                     endpoint_id: endpoint_id.clone(),
                     url: url.clone(),
@@ -76,8 +75,8 @@ impl Notifier {
                     wants: new.wants.clone(),
                     enabled: true,
                     disabled_because: None,
-                    secret: tx.seal(org, cell, &secret.reveal()).await?,
-                    old_secret: None,
+                    sealed_secret: tx.seal(org, cell, &secret.reveal()).await?,
+                    sealed_old_secret: None,
                     old_secret_until: None,
                     created_by: by.actor.to_string(),
                     created_at: now,
@@ -166,15 +165,17 @@ impl Notifier {
                 let mut tx = self.store.begin().await?;
                 let mut row = self.locked(&mut tx, org, endpoint_id).await?;
                 let keys = tx.vault_of(org).await?;
-                let before = keys.open(secret_cell(endpoint_id), &row.secret);
-                let before = before.map_err(StoreError::from)?;
-                let sealed = keys.seal(secret_cell(endpoint_id), &secret.reveal());
-                row.secret = sealed.map_err(StoreError::from)?;
+                let (cell, old) = (
+                    EndpointRow::secret_cell(endpoint_id),
+                    EndpointRow::old_secret_cell(endpoint_id),
+                );
+                let before = keys.open(cell, &row.sealed_secret).map_err(StoreError::from)?;
+                row.sealed_secret = keys.seal(cell, &secret.reveal()).map_err(StoreError::from)?;
                 // Repeated, it was most likely its answer that was lost: then the receiver still
                 // knows the old one, and nobody the one in between.
                 if row.old_secret_until.is_none_or(|until| until <= now) {
-                    let sealed = keys.seal(old_secret_cell(endpoint_id), &before);
-                    row.old_secret = Some(sealed.map_err(StoreError::from)?);
+                    let sealed = keys.seal(old, &before).map_err(StoreError::from)?;
+                    row.sealed_old_secret = Some(sealed);
                     row.old_secret_until = Some(now + self.settings.overlap());
                 }
                 let until = row.old_secret_until;
@@ -259,26 +260,22 @@ impl Notifier {
         org: &OrgId,
         row: &EndpointRow,
     ) -> Result<Vec<Secret>, NotifyError> {
-        let now = self.clock.now();
+        let (now, id) = (self.clock.now(), &row.endpoint_id);
         let keys = self.store.vault_of(org).await?;
-        let old = row.old_secret_until.filter(|until| *until > now).and(row.old_secret.as_ref());
+        let old = row.sealed_old_secret.as_deref();
+        let old = row.old_secret_until.filter(|until| *until > now).and(old);
         let sealed = [
-            Some((secret_cell(&row.endpoint_id), &row.secret)),
-            old.map(|old| (old_secret_cell(&row.endpoint_id), old)),
+            (EndpointRow::secret_cell(id), Some(row.sealed_secret.as_str())),
+            (EndpointRow::old_secret_cell(id), old),
         ];
-        let open = |(cell, sealed): (Cell<'_>, &String)| keys.open(cell, sealed);
-        let opened = sealed.into_iter().flatten().map(open).collect::<Result<Vec<_>, _>>();
-        let opened = opened.map_err(StoreError::from)?;
-        Ok(opened.iter().filter_map(|text| Secret::parse(text)).collect())
+        let mut secrets = Vec::new();
+        for (cell, sealed) in sealed {
+            let Some(sealed) = sealed else { continue };
+            let text = keys.open(cell, sealed).map_err(StoreError::from)?;
+            secrets.extend(Secret::parse(&text));
+        }
+        Ok(secrets)
     }
-}
-
-fn secret_cell(endpoint_id: &EndpointId) -> Cell<'_> {
-    Cell::new("webhook_endpoints", "secret", endpoint_id.as_str())
-}
-
-fn old_secret_cell(endpoint_id: &EndpointId) -> Cell<'_> {
-    Cell::new("webhook_endpoints", "old_secret", endpoint_id.as_str())
 }
 
 fn check_description(text: &str) -> Result<(), NotifyError> {

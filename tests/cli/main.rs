@@ -24,6 +24,7 @@ mod daemon;
 mod demo;
 mod imports;
 mod keys;
+mod ledger;
 mod notify;
 mod orders;
 mod place;

@@ -140,6 +140,15 @@ impl Ran {
         self
     }
 
+    /// It wrote every one of `texts` to stdout.
+    #[track_caller]
+    pub fn prints(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.out.contains(text), "{}\nno \"{text}\" in: {}", self.line, self.out);
+        }
+        self
+    }
+
     /// What it wrote to stdout, all of which is JSON.
     #[track_caller]
     pub fn json(&self) -> Value {

@@ -30,6 +30,8 @@ pub struct World {
     pub key: String,
     /// An endpoint of webhooks.
     pub endpoint: String,
+    /// A method of `ana`'s that nobody has proven.
+    pub method: String,
     /// A payout that was not sent yet.
     pub payout: String,
     /// One that waits for an approver.
@@ -78,7 +80,11 @@ async fn world(h: &Harness, api: &Api) -> World {
     let key = made(&keys, &h.org, Permission::ALL.to_vec(), None).await.id().to_string();
     let url = json!({ "url": "http://127.0.0.1:9443/hook" });
     let endpoint = api.post(&h.staff(), "/webhook-endpoints", url).await.ok();
-    World { key, endpoint: id_in(&endpoint, "endpointId"), payout, large }
+    let method =
+        json!({ "affiliateId": "ana", "type": "paypal", "destination": { "email": "a@b.c" } });
+    let method = api.post(&h.staff(), "/finance/payment-methods", method).await.ok();
+    let (method, endpoint) = (id_in(&method, "id"), id_in(&endpoint, "endpointId"));
+    World { key, endpoint, method, payout, large }
 }
 
 /// The id that an answer gives.
