@@ -43,6 +43,3 @@ CREATE UNIQUE INDEX method_verifications_open
 CREATE UNIQUE INDEX method_verifications_secret ON method_verifications (org_id, secret_hash);
 CREATE INDEX method_verifications_of_affiliate
     ON method_verifications (org_id, affiliate_id, started_at);
-
--- A partner's enrolments.
-CREATE INDEX affiliates_of_partner ON affiliates (org_id, partner_id, affiliate_id);

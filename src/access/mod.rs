@@ -39,9 +39,6 @@ pub struct Proof<'a> {
 /// Why callers cannot be proven at all: a setting that is of no use.
 #[derive(Debug, Error)]
 pub enum AccessError {
-    /// The secret is too short to be one.
-    #[error("auth.jwt_secret has {length} bytes: HS256 needs at least {least}")]
-    ShortSecret { length: usize, least: usize },
     /// The file of public keys cannot be read.
     #[error("cannot read auth.jwks_file {}", path.display())]
     KeyFile { path: PathBuf, source: std::io::Error },

@@ -22,6 +22,9 @@ pub struct AuthSettings {
 }
 
 impl AuthSettings {
+    /// The bytes that a secret should have: as many as the hash (RFC 7518, 3.2).
+    pub const LEAST_SECRET: usize = 32;
+
     /// What tokens are checked with, for people.
     pub fn sources(&self) -> Vec<&'static str> {
         let all = [

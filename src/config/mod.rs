@@ -195,6 +195,18 @@ pub fn folders() -> std::io::Result<(PathBuf, PathBuf)> {
     Ok((std::env::current_dir()?, std::env::temp_dir()))
 }
 
+/// The folder for what has to outlive a run and is in no database: what the service manager gives
+/// (`STATE_DIRECTORY`), or the user's own; `None` where there is neither.
+pub fn state_folder() -> Option<PathBuf> {
+    let folder = |variable| std::env::var_os(variable).filter(|path| !path.is_empty());
+    if let Some(given) = folder("STATE_DIRECTORY").and_then(|paths| paths.into_string().ok()) {
+        return given.split(':').next().map(PathBuf::from);
+    }
+    let own = folder("XDG_STATE_HOME").map(PathBuf::from);
+    let own = own.or_else(|| Some(PathBuf::from(folder("HOME")?).join(".local/state")));
+    own.map(|state| state.join("payoutd"))
+}
+
 impl Config {
     /// The level of the log: what was set, or `quieter` where nobody set anything.
     pub fn log_level_or(&self, quieter: LogLevel) -> LogLevel {

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use config::ValueKind;
 
-use super::ConfigError;
 use super::layers::{Origin, Setting};
 use super::shown;
+use super::{AuthSettings, ConfigError};
 
 /// What a value must be beyond its type.
 enum Rule {
@@ -21,13 +21,11 @@ enum Rule {
     UpTo(usize),
     /// An IP address and a port, or nothing.
     AddressOrNone,
-    /// A secret of at least so many bytes, or nothing.
-    SecretOrNone(usize),
     /// An address of the web, or nothing.
     UrlOrNone,
 }
 
-use Rule::{AddressOrNone, Between, OneOf, SecretOrNone, StartsWith, UpTo, UrlOrNone};
+use Rule::{AddressOrNone, Between, OneOf, StartsWith, UpTo, UrlOrNone};
 
 const RULES: &[(&str, Rule)] = &[
     ("database.url", StartsWith(&["sqlite:", "postgres://", "postgresql://"])),
@@ -44,7 +42,6 @@ const RULES: &[(&str, Rule)] = &[
     ("http.answer_timeout_ms", Between(100, 600_000)),
     ("http.requests_per_minute", Between(1, 1_000_000)),
     ("http.failed_proofs_per_minute", Between(1, 1_000_000)),
-    ("auth.jwt_secret", SecretOrNone(32)),
     ("auth.jwks_url", UrlOrNone),
     ("auth.leeway_s", Between(0, 600)),
     ("methods.cooling_hours", Between(0, 720)),
@@ -135,6 +132,20 @@ pub(super) fn check_together(settings: &BTreeMap<String, Setting>) -> Result<(),
         );
         return Err(wrong(settings, "engine.lease_ms", expected));
     }
+    let text = |key: &str| match settings.get(key).map(|setting| &setting.value) {
+        Some(ValueKind::String(text)) => text.as_str(),
+        _ => "",
+    };
+    let secret = text("auth.jwt_secret");
+    let on_loopback = |address: SocketAddr| address.ip().is_loopback();
+    if !secret.is_empty()
+        && secret.len() < AuthSettings::LEAST_SECRET
+        && text("http.listen").parse().is_ok_and(|address| !on_loopback(address))
+    {
+        let least = AuthSettings::LEAST_SECRET;
+        let expected = format!("at least {least} bytes where http.listen is not on loopback");
+        return Err(wrong(settings, "auth.jwt_secret", expected));
+    }
     if !is_empty(settings, "auth.jwks_file") && !is_empty(settings, "auth.jwks_url") {
         let expected = "nothing, since auth.jwks_url is set".to_owned();
         return Err(wrong(settings, "auth.jwks_file", expected));
@@ -185,9 +196,6 @@ fn follows(key: &str, value: &ValueKind) -> bool {
         (Some(AddressOrNone), ValueKind::String(text)) => {
             text.is_empty() || text.parse::<SocketAddr>().is_ok()
         }
-        (Some(SecretOrNone(least)), ValueKind::String(text)) => {
-            text.is_empty() || text.len() >= *least
-        }
         (Some(UrlOrNone), ValueKind::String(text)) => {
             text.is_empty() || ["https://", "http://"].iter().any(|start| text.starts_with(start))
         }
@@ -205,9 +213,6 @@ fn expectation(key: &str, default: &ValueKind) -> String {
         (Some(UpTo(most)), _) => format!("text in quotes, of at most {most} characters"),
         (Some(AddressOrNone), _) => {
             "an IP address and a port, such as 127.0.0.1:8320, or nothing".to_owned()
-        }
-        (Some(SecretOrNone(least)), _) => {
-            format!("text in quotes, of at least {least} bytes, or nothing")
         }
         (Some(UrlOrNone), _) => "text that begins with https:// or http://, or nothing".to_owned(),
         (None, ValueKind::Boolean(_)) => "true or false".to_owned(),

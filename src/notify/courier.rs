@@ -262,7 +262,7 @@ impl Notifier {
         gone: bool,
     ) -> Result<(), NotifyError> {
         let (now, id) = (self.clock.now(), &row.endpoint_id);
-        let given_up = attempted.iter().filter(|one| one.status == DeliveryStatus::Failed);
+        let mut given_up = attempted.iter().filter(|one| one.status == DeliveryStatus::Failed);
         let arrived = attempted.iter().any(|one| one.status == DeliveryStatus::Delivered);
         if gone {
             let stands = |now: &EndpointRow| now.enabled && now.url == row.url;
@@ -278,7 +278,7 @@ impl Notifier {
                 origin(&row.url)
             );
             self.alert(tx, org, (GONE, id), words).await?;
-        } else if let Some(last) = given_up.last() {
+        } else if let Some(last) = given_up.next_back() {
             let words = format!(
                 "webhook endpoint {id} ({}) did not take event {} in {} tries ({}): mend it, then \
                  replay what it missed",

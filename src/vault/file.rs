@@ -41,7 +41,9 @@ impl MasterKeys {
 /// # Errors
 /// [`VaultError::File`].
 pub fn make_key_file(path: &Path, clock: &Clock) -> Result<Option<String>, VaultError> {
-    let id = format!("mk-{}", clock.now().format("%Y%m%d-%H%M%S"));
+    // Two keys of one second must not have one id.
+    let apart = hex::encode(clock.secret::<3>());
+    let id = format!("mk-{}-{apart}", clock.now().format("%Y%m%d"));
     let key = STANDARD.encode(clock.secret::<KEY_LEN>());
     let text = format!(
         "# A master key of payoutd. Account numbers cannot be read without it: keep a copy of this\n\

@@ -70,7 +70,6 @@ fn settings_that_would_prove_nobody_end_with_2(mut place: Place) {
     prepared(&place);
     place.write("none.json", "{\"keys\": []}");
     for (setting, words) in [
-        ("auth.jwt_secret=short-and-secret", "expected text in quotes, of at least 32 bytes"),
         ("auth.jwks_file=missing.json", "cannot read auth.jwks_file missing.json"),
         ("auth.jwks_file=none.json", "is no JWK set with a key for RS256, ES256 or EdDSA"),
         ("auth.jwks_url=http://id.example/keys", "plain http is for loopback alone"),
@@ -81,7 +80,14 @@ fn settings_that_would_prove_nobody_end_with_2(mut place: Place) {
         let ran = place.run(&all).code(2).says(&[words]);
         assert!(!ran.err.contains("short-and-secret"), "{}", ran.err);
     }
+    // Where others could try it, a secret that can be guessed is none.
+    let short = ["--set", "auth.jwt_secret=short-and-secret", "--set", "http.listen=0.0.0.0:0"];
+    let ran = place.run(&[&["run"][..], &short].concat()).code(2);
+    let ran = ran.says(&["at least 32 bytes where http.listen is not on loopback"]);
+    assert!(!ran.err.contains("short-and-secret"), "{}", ran.err);
     place.set("HTTP__LISTEN", "127.0.0.1:0");
+    let ran = place.run(&["doctor", "--set", "auth.jwt_secret=short-and-secret"]);
+    assert!(ran.err.contains("short enough to be guessed"), "{}", ran.err);
     let ran = place.run(&["doctor"]);
     assert!(ran.out.contains("no token is taken, only API keys"), "{}", ran.out);
     place.set("AUTH__JWT_SECRET", "a secret of a test, of more than 32 bytes");

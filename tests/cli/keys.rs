@@ -27,7 +27,7 @@ fn an_embedded_database_makes_a_key_beside_it_once_and_never_replaces_it() {
     // Lost, it is asked for; a new one would open nothing.
     let aside = place.path("aside");
     std::fs::rename(&key, &aside).expect("ours");
-    place.run(&["summary"]).code(2).says(&["payoutd.db.master-key", "is gone: put it back"]);
+    place.run(&["summary"]).code(2).says(&["payoutd.db.master-key", "put it back"]);
     let doctor = place.run(&["doctor"]).code(1);
     assert!(doctor.out.contains("vault"), "{}", doctor.out);
     place.run(&["vault", "init"]).code(0);
@@ -35,6 +35,30 @@ fn an_embedded_database_makes_a_key_beside_it_once_and_never_replaces_it() {
     std::fs::rename(&aside, &key).expect("ours");
     place.run(&["summary"]).code(0);
     place.run(&["vault", "init"]).code(4);
+}
+
+#[test]
+fn a_new_database_of_a_server_is_given_a_key_of_this_host_and_other_hosts_have_to_bring_it() {
+    let mut place = Place::on_postgres();
+    place.set("VAULT__MASTER_KEYS", "");
+    let run = |home: &str, arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        command.env("HOME", place.path(home));
+        command.output().expect("a process that ends")
+    };
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/sample");
+    let first = run("here", &["import", sample, "--org", "acme"]);
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    let folder = place.path("here/.local/state/payoutd");
+    let mut files = std::fs::read_dir(&folder).expect("a state folder");
+    let key = files.next().expect("a key file").expect("a file").path();
+    assert!(key.to_string_lossy().ends_with(".master-key"), "{}", key.display());
+    assert_eq!(std::fs::metadata(&folder).expect("ours").permissions().mode() & 0o777, 0o700);
+    assert!(run("here", &["summary"]).status.success());
+    let elsewhere = run("there", &["summary"]);
+    let said = String::from_utf8_lossy(&elsewhere.stderr).into_owned();
+    assert_eq!(elsewhere.status.code(), Some(2), "{said}");
+    assert!(said.contains("bring it from the host that made it"), "{said}");
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub struct World {
     pub key: String,
     /// An endpoint of webhooks.
     pub endpoint: String,
+    /// A method of `ana`'s that nobody has proven.
+    pub method: String,
     /// A payout that was not sent yet.
     pub payout: String,
     /// One that waits for an approver.
@@ -88,7 +90,11 @@ async fn world(h: &Harness, api: &Api) -> World {
     let url = json!({ "url": "http://127.0.0.1:9443/hook" });
     let endpoint = api.post(&h.staff(), "/webhook-endpoints", url).await.ok();
     let run = h.job("prune").await.run_id.to_string();
-    World { key, endpoint: id_in(&endpoint, "endpointId"), payout, large, run }
+    let method =
+        json!({ "affiliateId": "ana", "type": "paypal", "destination": { "email": "a@b.c" } });
+    let method = api.post(&h.staff(), "/finance/payment-methods", method).await.ok();
+    let (method, endpoint) = (id_in(&method, "id"), id_in(&endpoint, "endpointId"));
+    World { key, endpoint, method, payout, large, run }
 }
 
 /// The id that an answer gives.

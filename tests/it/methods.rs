@@ -275,9 +275,11 @@ on_both! {
         assert!(amounts[0] != amounts[1] && amounts.iter().all(|a| (1..=49).contains(a)), "{amounts:?}");
         is_problem(&portal.confirm("ana", &id, &amounts).await, 409, "deposits_not_sent");
         portal.submit().await;
-        let file = fs::read_dir(portal.folder.path().join("outbox")).expect("a folder");
-        let file = file.map(|file| file.expect("a file").path()).find(|path| path.extension().is_some_and(|e| e != "lock"));
-        let text = fs::read_to_string(file.expect("a file")).expect("text");
+        // The bank may have taken it out of the outbox by now.
+        let sent = fs::read_dir(portal.folder.path().join("archive/sent")).expect("a folder");
+        let texts = sent.map(|file| fs::read_to_string(file.expect("a file").path()).expect("text"));
+        // Beside it lies the lock, which is empty.
+        let text: String = texts.collect();
         assert!(text.contains("ACCTVERIFY") && !text.contains("COMMISSION"), "{text}");
         h.at.sandbox.scan_bank().expect("folders");
         portal.reconcile().await;
@@ -478,6 +480,9 @@ on_both! {
         let portal = Portal::of(h, &["ana"]).await;
         let id = portal.paypal("ana").await;
         let back = portal.consent("ana", &id, "ana@example.com", "agree").await;
+        // While PayPal takes its time, nobody else asks with the same code.
+        let slow = json!({ "on": "POST /v1/oauth2/token", "fault": "slow", "delay_ms": 300 });
+        h.at.control("POST", "faults", slow).await;
         let all = futures::future::join_all((0..8).map(|_| portal.come_back(&back))).await;
         assert_eq!(all.iter().filter(|answer| answer.status == 200).count(), 1);
         assert_eq!(all.iter().filter(|answer| answer.status == 409).count(), 7);
@@ -738,6 +743,48 @@ on_both! {
             let sent = http.get(&url).send().await.expect("an answer");
             assert_eq!((sent.status().as_u16(), sent.headers()["location"].to_str().expect("text")), (status, location.as_str()));
         }
+    }
+
+    async fn partners_never_see_deposits_as_payouts(h: &Harness) {
+        let portal = Portal::of(h, &["ana"]).await;
+        let id = portal.added("ana", "ach", account("123456789")).await;
+        portal.verify("ana", &id).await.ok();
+        let ana = h.partner("ana");
+        for path in ["/finance/payouts", "/finance/payouts?source.affiliateId=payoutd:house"] {
+            let shown = portal.api.get(&ana, path).await;
+            assert!(!String::from_utf8_lossy(&shown.bytes).contains("verification"), "{shown:?}");
+        }
+        for deposit in portal.deposits().await {
+            for path in ["", "/lines"] {
+                let path = format!("/finance/payouts/{}{path}", deposit.payout_id);
+                assert_eq!(portal.api.get(&ana, &path).await.status, 404, "{path}");
+            }
+        }
+        let staff = portal.api.get(&h.staff(), "/finance/payouts").await.ok();
+        assert_eq!(staff["data"].as_array().map(Vec::len), Some(2), "staff see them");
+    }
+
+    async fn others_hear_what_becomes_of_methods_and_never_the_amounts_of_deposits(h: &Harness) {
+        let portal = Portal::of(h, &["ana"]).await;
+        let hook = json!({ "url": "http://127.0.0.1:9443/hook" });
+        portal.api.post(&h.staff(), "/webhook-endpoints", hook).await.ok();
+        let id = portal.added("ana", "ach", account("123456789")).await;
+        portal.verify("ana", &id).await.ok();
+        portal.work().await;
+        let right = portal.amounts().await;
+        portal.confirm("ana", &id, &right).await.ok();
+        portal.change("ana", &id, json!({ "destination": account("404404") })).await.ok();
+        portal.bank_treats("404404", "reject", "R03").await;
+        portal.verify("ana", &id).await.ok();
+        portal.work().await;
+        portal.judge(&id, "disable").await.ok();
+        let events: Vec<(String, String)> =
+            h.database.rows("SELECT kind, body FROM webhook_events ORDER BY event_id").await;
+        let mut kinds: Vec<&str> = events.iter().map(|(kind, _)| kind.as_str()).collect();
+        kinds.sort_unstable();
+        let told = ["method.changed", "method.created", "method.disabled", "method.failed", "method.verified"];
+        assert_eq!(kinds, told, "no payout is told of");
+        assert!(events.iter().all(|(_, body)| !body.contains("123456789") && !body.contains("404404")));
     }
 
     async fn without_its_rail_a_method_waits_and_says_so(h: &Harness) {

@@ -106,6 +106,7 @@ fn delete(path: &'static str, rule: Rule) -> Row {
 pub fn rows(world: &World) -> Vec<Row> {
     [
         partners(world),
+        methods(world),
         programs(),
         commissions(),
         payouts(world),
@@ -116,6 +117,40 @@ pub fn rows(world: &World) -> Vec<Row> {
     ]
     .concat()
 }
+
+fn methods(world: &World) -> Vec<Row> {
+    use Rule::{Open, Partner, Read, Write};
+    let own = |method: &'static str, path, status| {
+        Row::new(method, path, Partner, status).id("methodId", &world.method).other(Other::Gone)
+    };
+    let staff = |path| {
+        let row = post(path, Write("methods:write"), 200).id("methodId", &world.method);
+        row.body(json!({ "note": "seen a bank statement" }))
+    };
+    let bring = |email: &str| json!({ "affiliateId": "ana", "type": "paypal", "destination": { "email": email } });
+    vec![
+        get("/client/finance/payment-methods", Partner).other(Other::OwnAlone),
+        post("/client/finance/payment-methods", Partner, 201)
+            .body(bring("x@example.com"))
+            .about("ana")
+            .other(Other::Gone),
+        own("get", METHOD, 200),
+        own("patch", METHOD, 200).body(json!({ "label": "mine" })),
+        own("post", "/client/finance/payment-methods/{methodId}/verify", 200),
+        own("post", "/client/finance/payment-methods/{methodId}/confirm", 409)
+            .body(json!({ "amounts": [0.12, 0.34] })),
+        Row::new("get", "/client/finance/payment-methods/paypal/callback", Open, 404)
+            .query("state=x&code=c"),
+        get("/finance/payment-methods", Read("methods:read")),
+        post("/finance/payment-methods", Write("methods:write"), 201).body(bring("y@example.com")),
+        staff("/finance/payment-methods/{methodId}/verify"),
+        staff("/finance/payment-methods/{methodId}/reject"),
+        staff("/finance/payment-methods/{methodId}/disable"),
+        own("delete", METHOD, 204),
+    ]
+}
+
+const METHOD: &str = "/client/finance/payment-methods/{methodId}";
 
 fn partners(world: &World) -> Vec<Row> {
     use Rule::{Partner, ReadOwn, WriteOwn};
