@@ -9,7 +9,7 @@ use super::output::{Output, money, totals};
 use super::{App, Exit};
 use crate::config::Config;
 use crate::domain::{CommissionId, IdError, Money, OrgId, RefundId};
-use crate::engine::{EngineError, Reversal, Tally};
+use crate::engine::{EngineError, Reversal};
 
 /// Due commissions per transaction.
 const BATCH: i64 = 10_000;
