@@ -10,6 +10,7 @@ use payoutd::clock::Clock;
 use payoutd::domain::{Destination, MethodKind, Money, Reference};
 use payoutd::providers::{
     Found, ItemReport, Outgoing, OutgoingItem, Paypal, PaypalSettings, Provider, Sent, Standing,
+    Vetted,
 };
 use payoutd::sandbox::{ItemStatus, Sandbox};
 use scripted::Scripted;
@@ -26,6 +27,7 @@ fn settings(base_url: &str, change: Value) -> PaypalSettings {
         "batch_size": 500, "timeout_ms": 30_000, "page_size": 1_000,
         "note": "Your commission", "email_subject": "You have been paid",
         "posts_per_minute": 10_000, "call_off_unclaimed_days": 0, "webhook_ids": "",
+        "authorize_url": "http://localhost/signin/authorize", "return_url": "",
         "webhook_verify": "certificate", "webhook_cert_hosts": "", "webhook_ca_file": "",
     });
     for (key, value) in change.as_object().expect("settings") {
@@ -645,4 +647,126 @@ fn secrets_are_not_printed_and_an_empty_application_is_no_rail() {
     assert!(!nobody.is_configured());
     let unknown: Result<PaypalSettings, _> = serde_json::from_value(json!({"colour": "blue"}));
     assert!(unknown.is_err());
+}
+
+/// A rail whose payees consent at the sandbox.
+fn consenting(at: &Loopback) -> Paypal {
+    let authorize_url = format!("{}/signin/authorize", at.url);
+    rail_with(
+        &at.url,
+        json!({"authorize_url": authorize_url, "return_url": "https://pay.example/back?x=1"}),
+    )
+}
+
+/// Goes where a payee is sent, and signs in as `login`: where the sandbox sends them back to.
+async fn consent(paypal: &Paypal, login: &str, answer: &str) -> Vec<(String, String)> {
+    let mut page = url::Url::parse(&paypal.consent_address("st&te").expect("a page")).expect("it");
+    page.query_pairs_mut().append_pair("login", login).append_pair("answer", answer);
+    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let answer = http.build().expect("a client").get(page).send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 302);
+    let back = answer.headers()["location"].to_str().expect("text");
+    assert!(back.starts_with("https://pay.example/back?x=1&"), "{back}");
+    let back = url::Url::parse(back).expect("an address");
+    back.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+}
+
+async fn code_of(paypal: &Paypal, login: &str) -> String {
+    let back = consent(paypal, login, "agree").await;
+    assert!(back.contains(&("state".to_owned(), "st&te".to_owned())), "{back:?}");
+    let code = back.into_iter().find(|(name, _)| name == "code");
+    code.expect("a code").1
+}
+
+fn destination_of(email: &str) -> Destination {
+    let destination = json!({ "email": email }).to_string();
+    Destination::parse(MethodKind::Paypal, &destination).expect("a destination")
+}
+
+/// The code of what a verdict says, or its kind.
+fn verdict(vetted: Vetted) -> String {
+    match vetted {
+        Vetted::Able => "able".to_owned(),
+        Vetted::Unable(problem) => problem.code,
+        Vetted::Unclear(problem) => format!("unclear: {}", problem.code),
+        Vetted::CannotAsk => "cannot ask".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_consent_proves_an_address_only_if_paypal_has_confirmed_it_and_it_is_the_methods() {
+    let at = Loopback::open().await;
+    let paypal = consenting(&at);
+    for (login, method, said) in [
+        ("ann@example.com", "ann@example.com", "able"),
+        ("Ann@Example.com", "ann@example.com", "able"),
+        ("eve@example.com", "ann@example.com", "email_differs"),
+        ("unconfirmed@example.com", "unconfirmed@example.com", "email_not_confirmed"),
+    ] {
+        let code = code_of(&paypal, login).await;
+        let heard = paypal.hear_consent(&code, &destination_of(method)).await;
+        assert_eq!(verdict(heard), said, "{login} for {method}");
+    }
+    let back = consent(&paypal, "ann@example.com", "decline").await;
+    assert!(back.contains(&("error".to_owned(), "access_denied".to_owned())), "{back:?}");
+    assert!(!back.iter().any(|(name, _)| name == "code"), "{back:?}");
+}
+
+#[tokio::test]
+async fn a_code_is_good_for_one_question() {
+    let at = Loopback::open().await;
+    let paypal = consenting(&at);
+    let (code, ann) =
+        (code_of(&paypal, "ann@example.com").await, destination_of("ann@example.com"));
+    assert_eq!(paypal.hear_consent(&code, &ann).await, Vetted::Able);
+    assert_eq!(verdict(paypal.hear_consent(&code, &ann).await), "code_refused");
+    assert_eq!(verdict(paypal.hear_consent("made up", &ann).await), "code_refused");
+    let other =
+        rail_with(&at.url, json!({"client_id": "other", "return_url": "https://x.example"}));
+    let code = code_of(&paypal, "ann@example.com").await;
+    assert_eq!(verdict(other.hear_consent(&code, &ann).await), "code_refused");
+}
+
+#[tokio::test]
+async fn a_consent_that_cannot_be_heard_is_unclear_and_proves_nothing() {
+    let at = Loopback::open().await;
+    let paypal = consenting(&at);
+    let ann = destination_of("ann@example.com");
+    let token = "POST /v1/oauth2/token";
+    let person = "GET /v1/identity/openidconnect/userinfo";
+    for (on, fault, times, said) in [
+        (token, "lost_request", 1, "unclear: connection_lost"),
+        (token, "error_before", 1, "unclear: INTERNAL_ERROR"),
+        (token, "throttle", 1, "unclear: RATE_LIMIT_REACHED"),
+        (token, "garbled", 1, "unclear: unreadable"),
+        (person, "error_before", 9, "unclear: INTERNAL_ERROR"),
+        (person, "garbled", 1, "unclear: unreadable"),
+        (person, "lost_request", 1, "able"),
+        (person, "error_before", 1, "able"),
+    ] {
+        let code = code_of(&paypal, "ann@example.com").await;
+        arm(&at, on, fault, json!({"times": times})).await;
+        let heard = paypal.hear_consent(&code, &ann).await;
+        at.control("DELETE", "faults", json!({})).await;
+        assert_eq!(verdict(heard), said, "{fault} {on}");
+    }
+    let nobody = rail_with("http://127.0.0.1:9", json!({}));
+    assert_eq!(verdict(nobody.hear_consent("code", &ann).await), "unclear: no_connection");
+    assert!(nobody.consent_address("state").is_err(), "nobody could come back");
+}
+
+#[tokio::test]
+async fn the_page_of_the_sandbox_shows_what_it_was_asked_for_as_text_alone() {
+    let at = Loopback::open().await;
+    let page = at.request("GET", "/signin/authorize?client_id=id&scope=openid&redirect_uri=http://x/&state=%22%3E%3Cscript%3E");
+    let text = page.send().await.expect("an answer").text().await.expect("a page");
+    assert!(text.contains("&quot;&gt;&lt;script&gt;") && !text.contains("<script>"), "{text}");
+    for wrong in [
+        "client_id=&redirect_uri=http://x/&scope=openid",
+        "client_id=id&redirect_uri=javascript:x&scope=openid",
+        "client_id=id&redirect_uri=http://x/&scope=email",
+    ] {
+        let page = at.request("GET", &format!("/signin/authorize?{wrong}&login=a@b.c"));
+        assert_eq!(page.send().await.expect("an answer").status().as_u16(), 400, "{wrong}");
+    }
 }

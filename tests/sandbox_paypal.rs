@@ -109,7 +109,8 @@ fn what_the_adapter_sends_is_what_the_schema_asks_for() {
             "batch_size": 15_000, "timeout_ms": 30_000, "page_size": 1_000,
             "note": note, "email_subject": note,
             "posts_per_minute": 10_000, "call_off_unclaimed_days": 0, "webhook_ids": "",
-            "webhook_verify": "certificate", "webhook_cert_hosts": "", "webhook_ca_file": "",
+            "authorize_url": "http://localhost/signin/authorize", "return_url": "",
+        "webhook_verify": "certificate", "webhook_cert_hosts": "", "webhook_ca_file": "",
         }))
         .expect("settings")
     };

@@ -330,7 +330,8 @@ mod paypal {
             "base_url": "http://127.0.0.1:1", "client_id": "id", "client_secret": "secret",
             "batch_size": 500, "timeout_ms": 2_000, "page_size": 1_000, "note": "",
             "email_subject": "", "posts_per_minute": 400, "call_off_unclaimed_days": 0,
-            "webhook_ids": "HOOK1", "webhook_verify": "certificate",
+            "webhook_ids": "HOOK1", "authorize_url": "http://localhost/signin/authorize", "return_url": "",
+        "webhook_verify": "certificate",
             "webhook_cert_hosts": "paypal.com,127.0.0.1", "webhook_ca_file": "",
         });
         for (key, value) in change.as_object().expect("settings") {

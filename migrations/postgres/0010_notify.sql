@@ -12,9 +12,10 @@ CREATE TABLE webhook_endpoints (
     wants               TEXT    NOT NULL,
     enabled             BIGINT  NOT NULL,
     disabled_because    TEXT,
-    secret              TEXT    NOT NULL,
+    -- Sealed by the vault; NULL once it is deleted.
+    sealed_secret       TEXT,
     -- After a rotation both sign, until the old one ends.
-    old_secret          TEXT,
+    sealed_old_secret   TEXT,
     old_secret_until    TIMESTAMPTZ,
     created_by          TEXT    NOT NULL,
     created_at          TIMESTAMPTZ NOT NULL,

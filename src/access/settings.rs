@@ -22,6 +22,16 @@ pub struct AuthSettings {
 }
 
 impl AuthSettings {
+    /// What tokens are checked with, for people.
+    pub fn sources(&self) -> Vec<&'static str> {
+        let all = [
+            (self.secret().is_some(), "secret"),
+            (!self.jwks_file.is_empty(), "key file"),
+            (!self.jwks_url.is_empty(), "key address"),
+        ];
+        all.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word).collect()
+    }
+
     /// The secret of HS256 tokens, if there is one.
     pub(super) fn secret(&self) -> Option<&str> {
         Some(self.jwt_secret.expose_secret()).filter(|secret| !secret.is_empty())

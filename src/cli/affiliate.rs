@@ -7,10 +7,10 @@ use super::exit::UsageError;
 use super::output::{Output, money, table, time};
 use super::{App, Exit};
 use crate::config::Config;
-use crate::domain::{AffiliateId, GateCheck, MethodStatus, Money, OrgId};
-use crate::engine::{Explanation, WalletExplanation};
+use crate::domain::{AffiliateId, GateCheck, MethodId, MethodStatus, Money, OrgId};
+use crate::engine::{EngineError, Explanation, Started, WalletExplanation};
 use crate::jobs::{Definition, Task};
-use crate::store::DecisionRow;
+use crate::store::{DecisionRow, PaymentMethod};
 
 #[derive(Debug, Subcommand)]
 pub enum AffiliateCommand {
@@ -22,11 +22,21 @@ pub enum AffiliateCommand {
         #[arg(long)]
         org: Option<String>,
     },
-    /// Ask the rail of an affiliate's payout method whether it can receive money, and keep the
-    /// answer as the method's status (Stripe Connect: are transfers active)
+    /// Verify a payment method of an affiliate: its default one in the way of its rail (Stripe
+    /// Connect: are transfers active; PayPal: where its holder consents; ACH: two deposits leave),
+    /// or by your own word
     VerifyMethod {
         /// Id of the affiliate
         id: String,
+        /// Another method than the default one
+        #[arg(long)]
+        method: Option<String>,
+        /// You have looked: take your word for it, with what you saw
+        #[arg(long, value_name = "NOTE")]
+        vouch: Option<String>,
+        /// You have looked, and it is not the holder's: it fails, with what you saw
+        #[arg(long, value_name = "NOTE", conflicts_with = "vouch")]
+        reject: Option<String>,
         /// Org; may be left out if there is only one
         #[arg(long)]
         org: Option<String>,
@@ -45,9 +55,11 @@ pub async fn run(
             let (org, id) = known_affiliate(&app, org.as_deref(), &id).await?;
             explain(&app, output, &org, &id).await
         }
-        AffiliateCommand::VerifyMethod { id, org } => {
+        AffiliateCommand::VerifyMethod { id, method, vouch, reject, org } => {
             let (org, id) = known_affiliate(&app, org.as_deref(), &id).await?;
-            verify_method(&app, output, &org, &id).await
+            let method = named_method(&app, &org, &id, method.as_deref()).await?;
+            let word = vouch.map(|note| (true, note)).or(reject.map(|note| (false, note)));
+            verify_method(&app, output, &org, (&id, &method), word).await
         }
     }
 }
@@ -65,22 +77,68 @@ async fn known_affiliate(
     Ok((org, id))
 }
 
-/// Exit 1 if the rail says that the method cannot receive money.
+/// The method that was named, or the default one.
+async fn named_method(
+    app: &App,
+    org: &OrgId,
+    affiliate: &AffiliateId,
+    named: Option<&str>,
+) -> anyhow::Result<PaymentMethod> {
+    let store = &app.engine.store;
+    let method = match named {
+        None => store.method_of(org, affiliate).await?,
+        Some(id) => {
+            let id: MethodId = id.parse().map_err(|error| UsageError(format!("{error}")))?;
+            let method = store.method(org, &id).await?;
+            method.filter(|method| method.affiliate_id == *affiliate)
+        }
+    };
+    let affiliate_id = affiliate.to_string();
+    Ok(method.ok_or(EngineError::NoMethod { affiliate_id })?)
+}
+
+/// Exit 1 if the method is known to be unable to receive money.
 async fn verify_method(
     app: &App,
     output: Output,
     org: &OrgId,
-    id: &AffiliateId,
+    (id, method): (&AffiliateId, &PaymentMethod),
+    word: Option<(bool, String)>,
 ) -> anyhow::Result<Exit> {
-    let (status, problem) = app.engine.verify_method(&app.work(), org, id).await?;
-    let reason = problem.map(|problem| problem.to_string());
-    if output.json {
-        output.json(&json!({"affiliate_id": id, "status": status, "reason": reason}))?;
-    } else {
-        let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        output.text(&format!("the payout method of {id} is {status}{why}"))?;
+    let (work, method_id) = (app.work(), &method.method_id);
+    let (mut status, mut reason, mut address, mut until) = (method.status, None, None, None);
+    match word {
+        Some((is_good, note)) => {
+            app.engine.judge_method(&work, org, method_id, (is_good, &note)).await?;
+            status = if is_good { MethodStatus::Verified } else { MethodStatus::Failed };
+        }
+        None => match app.engine.start_verification(&work, org, method_id).await? {
+            Started::Told { status: told, problem } => {
+                (status, reason) = (told, problem.map(|problem| problem.to_string()));
+            }
+            Started::Consent { address: page, until: end } => {
+                (address, until) = (Some(page), Some(end));
+            }
+            Started::Deposits { until: end } => until = Some(end),
+        },
     }
-    Ok(if status == MethodStatus::Verified { Exit::Done } else { Exit::Failed })
+    if output.json {
+        output.json(&json!({
+            "affiliate_id": id, "method_id": method_id, "status": status, "reason": reason,
+            "authorize_url": address, "expires_at": until,
+        }))?;
+    } else {
+        let how = match (&address, until) {
+            (Some(page), _) => format!("; its holder signs in at {page}"),
+            (None, Some(end)) => {
+                format!("; two deposits leave, and its holder tells the amounts by {}", time(end))
+            }
+            (None, None) => reason.map(|reason| format!(": {reason}")).unwrap_or_default(),
+        };
+        output.text(&format!("the payment method {method_id} of {id} is {status}{how}"))?;
+    }
+    let is_bad = until.is_none() && status != MethodStatus::Verified;
+    Ok(if is_bad { Exit::Failed } else { Exit::Done })
 }
 
 async fn explain(app: &App, output: Output, org: &OrgId, id: &AffiliateId) -> anyhow::Result<Exit> {

@@ -11,7 +11,7 @@ use super::keys;
 use crate::clock::Clock;
 use crate::config::{Config, user_name, without_password};
 use crate::domain::{Actor, OrgId};
-use crate::engine::{Engine, EngineSettings, Work};
+use crate::engine::{Engine, EngineSettings, MethodRules, Work};
 use crate::jobs::{Catalog, Runner, RunnerSettings};
 use crate::notify::Notifier;
 use crate::providers::{Ach, Paypal, Provider, Stripe, Wire};
@@ -46,6 +46,11 @@ impl App {
             lease: millis(config.engine.lease_ms),
             heartbeat: millis(config.engine.heartbeat_ms),
             calls_in_flight: config.engine.calls_in_flight,
+            methods: MethodRules {
+                cooling: TimeDelta::hours(config.methods.cooling_hours),
+                starts_per_day: config.methods.starts_per_day,
+                landing_url: config.methods.landing_url.clone(),
+            },
             four_eyes: config.approval.four_eyes,
         };
         let engine = Engine::new(store, Clock::System, rails(config)?, settings);

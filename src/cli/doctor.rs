@@ -6,6 +6,7 @@ use serde_json::json;
 use super::app::{App, open_existing_store};
 use super::output::{Output, table};
 use super::{Exit, keys};
+use crate::access::Gatekeeper;
 use crate::config::{Config, without_password};
 use crate::jobs::CatalogError;
 use crate::store::Store;
@@ -90,6 +91,7 @@ async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> a
         State::Ok,
         &format!("tz database {}", chrono_tz::IANA_TZDB_VERSION),
     ));
+    examine_callers(config, &app, findings);
     examine_rails(&app, findings).await;
     examine_jobs(&app, findings).await?;
     Ok(())
@@ -127,6 +129,22 @@ async fn examine_keys(
     };
     findings.push(finding("vault", state, &said));
     Ok(Some(store))
+}
+
+/// Whether anybody can be proven who calls the API.
+fn examine_callers(config: &Config, app: &App, findings: &mut Vec<Finding>) {
+    if config.http.listen().is_none() {
+        return;
+    }
+    let (store, clock) = (app.engine.store.clone(), app.engine.clock.clone());
+    let (state, said) = match Gatekeeper::new(store, clock, &config.auth) {
+        Err(error) => (State::Fail, error.to_string()),
+        Ok(_) => match config.auth.sources().as_slice() {
+            [] => (State::Warn, "no token is taken, only API keys: see [auth]".to_owned()),
+            sources => (State::Ok, format!("tokens by {}, and API keys", sources.join(" and "))),
+        },
+    };
+    findings.push(finding("callers", state, &said));
 }
 
 async fn examine_rails(app: &App, findings: &mut Vec<Finding>) {

@@ -12,6 +12,7 @@ mod import;
 mod job;
 mod key;
 mod keys;
+mod method;
 mod output;
 mod payout;
 mod program;
@@ -124,6 +125,9 @@ enum Command {
     /// Wallets: list, show, freeze, unfreeze, adjust
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
+    /// Payment methods: where affiliates' money may go
+    #[command(subcommand)]
+    Method(method::MethodCommand),
     /// Commissions: release what is held, take back what was refunded
     #[command(subcommand)]
     Commission(commission::CommissionCommand),
@@ -182,6 +186,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
         Command::Program(command) => program::run(&config, output, command).await,
         Command::Wallet(command) => wallet::run(&config, output, command).await,
+        Command::Method(command) => method::run(&config, output, command).await,
         Command::Commission(command) => commission::run(&config, output, command).await,
         Command::Key(command) => key::run(&config, output, command).await,
         Command::Summary { org } => summary::run(&config, output, org.as_deref()).await,

@@ -41,8 +41,9 @@ pub struct Config {
     pub engine: EngineSettings,
     pub approval: ApprovalSettings,
     pub http: HttpSettings,
-    pub vault: VaultSettings,
+    pub methods: MethodsSettings,
     pub auth: AuthSettings,
+    pub vault: VaultSettings,
     pub notify: NotifySettings,
     pub providers: ProvidersSettings,
     /// What was read, by dotted key; kept for [`Config::shown`].
@@ -129,6 +130,15 @@ impl HttpSettings {
         let origins = self.cors_origins.split(',').map(str::trim);
         origins.filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
     }
+}
+
+/// `[methods]`: how payout methods are proven, and when they may be paid.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MethodsSettings {
+    pub cooling_hours: i64,
+    pub starts_per_day: i64,
+    pub landing_url: String,
 }
 
 /// `[providers.*]`: one section for each rail.
@@ -233,8 +243,9 @@ impl Config {
             engine: merged.get("engine")?,
             approval: merged.get("approval")?,
             http: merged.get("http")?,
-            vault: merged.get("vault")?,
+            methods: merged.get("methods")?,
             auth: merged.get("auth")?,
+            vault: merged.get("vault")?,
             notify: merged.get("notify")?,
             providers: merged.get("providers")?,
             settings,

@@ -3,6 +3,7 @@
 //! Every gate is checked and every failing one is kept, with its numbers, so that "why was I not
 //! paid" has a complete answer on record.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::words::words;
@@ -18,6 +19,7 @@ words! {
         NotActive = "not_active",
         NoMethod = "no_method",
         MethodUnverified = "method_unverified",
+        MethodCooling = "method_cooling",
         NegativeBalance = "negative_balance",
         BelowMinimum = "below_minimum",
         CurrencyNotEnabled = "currency_not_enabled",
@@ -36,6 +38,7 @@ impl Gate {
         Self::NotActive,
         Self::NoMethod,
         Self::MethodUnverified,
+        Self::MethodCooling,
         Self::WalletFrozen,
         Self::ProgramNotActive,
     ];
@@ -76,8 +79,26 @@ pub struct CandidateMethod {
     pub method_id: MethodId,
     pub kind: MethodKind,
     pub status: MethodStatus,
+    /// From when on it may be paid; `None` if it need not cool off.
+    pub usable_from: Option<DateTime<Utc>>,
     /// Where it pays to; what that is is none of the gates' business.
     pub destination_id: DestinationId,
+}
+
+impl CandidateMethod {
+    /// The method as it stands for a payout that is pinned to `destination_id`. If it was pointed
+    /// elsewhere since, its word is about another destination: this one was verified when the
+    /// payout was asked, and stays good unless the method is disabled.
+    pub fn stand_for(&mut self, destination_id: DestinationId) {
+        if self.destination_id == destination_id {
+            return;
+        }
+        self.destination_id = destination_id;
+        self.usable_from = None;
+        if self.status != MethodStatus::Disabled {
+            self.status = MethodStatus::Verified;
+        }
+    }
 }
 
 /// What is asked of a candidate.
@@ -86,12 +107,14 @@ pub struct Intent {
     pub origin: PayoutOrigin,
     /// Minor units; a schedule asks for all that is available.
     pub amount_minor: i64,
+    /// When it is asked.
+    pub at: DateTime<Utc>,
 }
 
 impl Intent {
     /// What a schedule asks: all that is available.
-    pub fn auto(candidate: &Candidate) -> Self {
-        Self { origin: PayoutOrigin::Auto, amount_minor: candidate.available_minor }
+    pub fn auto(candidate: &Candidate, at: DateTime<Utc>) -> Self {
+        Self { origin: PayoutOrigin::Auto, amount_minor: candidate.available_minor, at }
     }
 }
 
@@ -112,8 +135,7 @@ pub fn check_gates(candidate: &Candidate, intent: Intent) -> Vec<GateCheck> {
 }
 
 /// Holds a requested payout against the gates that count when it is sent; those that fail.
-pub fn failing_at_send(candidate: &Candidate, amount_minor: i64) -> Vec<GateCheck> {
-    let intent = Intent { origin: PayoutOrigin::Person, amount_minor };
+pub fn failing_at_send(candidate: &Candidate, intent: Intent) -> Vec<GateCheck> {
     let checks = Gate::AT_SEND.iter().map(|gate| check(*gate, candidate, intent));
     checks.filter(|check| !check.passed).collect()
 }
@@ -138,12 +160,24 @@ fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
         Gate::MethodUnverified => {
             // With no method at all there is none to verify: that is the gate before this one.
             let status = candidate.method.as_ref().map(|method| method.status);
-            let passed = status.is_none_or(|status| status == MethodStatus::Verified);
+            // What proves a method goes to one that is not proven yet.
+            let wanted = |status| match intent.origin {
+                PayoutOrigin::Verification => status != MethodStatus::Disabled,
+                PayoutOrigin::Auto | PayoutOrigin::Person => status == MethodStatus::Verified,
+            };
+            let passed = status.is_none_or(wanted);
             (
                 passed,
                 "method verified".into(),
                 status.map_or_else(|| "none".into(), |s| s.to_string()),
             )
+        }
+        Gate::MethodCooling => {
+            let until = candidate.method.as_ref().and_then(|method| method.usable_from);
+            let until = until.filter(|until| intent.at < *until);
+            let found = until.map(|until| until.to_rfc3339_opts(SecondsFormat::Secs, true));
+            let found = found.map_or_else(|| "usable".into(), |until| format!("until {until}"));
+            (until.is_none(), "a destination that has cooled off since it changed".into(), found)
         }
         Gate::NegativeBalance => {
             (available >= 0, "a balance of 0 or more".into(), money(available))
@@ -206,33 +240,49 @@ mod tests {
                 method_id: "pm_1".parse().expect("an id"),
                 kind: MethodKind::Paypal,
                 status: MethodStatus::Verified,
+                usable_from: None,
                 destination_id: "de_1".parse().expect("an id"),
             }),
             paid_in_period: false,
         }
     }
 
+    fn now() -> DateTime<Utc> {
+        "2026-03-02T09:00:00Z".parse().expect("an instant")
+    }
+
+    fn person(amount_minor: i64) -> Intent {
+        Intent { origin: PayoutOrigin::Person, amount_minor, at: now() }
+    }
+
     fn failing(candidate: &Candidate) -> Vec<Gate> {
-        let checks = check_gates(candidate, Intent::auto(candidate));
+        let checks = check_gates(candidate, Intent::auto(candidate, now()));
         checks.into_iter().filter(|check| !check.passed).map(|check| check.gate).collect()
     }
 
     #[test]
     fn a_payable_candidate_passes_every_gate() {
         assert_eq!(failing(&payable()), []);
-        assert_eq!(check_gates(&payable(), Intent::auto(&payable())).len(), Gate::ALL.len());
+        assert_eq!(check_gates(&payable(), Intent::auto(&payable(), now())).len(), Gate::ALL.len());
     }
 
     #[test]
     fn each_gate_fails_on_its_own() {
         type Spoil = fn(&mut Candidate);
-        let spoils: [(Spoil, &[Gate]); 10] = [
+        let spoils: [(Spoil, &[Gate]); 11] = [
             (|c| c.affiliate_status = AffiliateStatus::Suspended, &[Gate::NotActive]),
             (|c| c.affiliate_status = AffiliateStatus::Pending, &[Gate::NotActive]),
             (|c| c.method = None, &[Gate::NoMethod]),
             (
                 |c| c.method.as_mut().expect("there").status = MethodStatus::Pending,
                 &[Gate::MethodUnverified],
+            ),
+            (
+                |c| {
+                    let later = now() + chrono::TimeDelta::milliseconds(1);
+                    c.method.as_mut().expect("there").usable_from = Some(later);
+                },
+                &[Gate::MethodCooling],
             ),
             (|c| c.available_minor = -1, &[Gate::NegativeBalance, Gate::BelowMinimum]),
             (|c| c.available_minor = 4_999, &[Gate::BelowMinimum]),
@@ -258,14 +308,30 @@ mod tests {
     fn a_person_is_not_bound_by_the_schedules_own_gates() {
         let candidate = Candidate { auto_payout: false, paid_in_period: true, ..payable() };
         assert_eq!(failing(&candidate), [Gate::AutoPayoutOff, Gate::PeriodTaken]);
-        let intent = Intent { origin: PayoutOrigin::Person, amount_minor: 5_000 };
-        assert!(check_gates(&candidate, intent).iter().all(|check| check.passed));
+        assert!(check_gates(&candidate, person(5_000)).iter().all(|check| check.passed));
+    }
+
+    #[test]
+    fn a_changed_destination_may_be_paid_from_the_instant_that_it_has_cooled_off() {
+        let mut candidate = payable();
+        candidate.method.as_mut().expect("there").usable_from = Some(now());
+        assert_eq!(failing(&candidate), []);
+    }
+
+    #[test]
+    fn what_proves_a_method_is_sent_to_one_that_is_not_proven_and_never_to_a_disabled_one() {
+        let mut candidate = payable();
+        let intent = Intent { origin: PayoutOrigin::Verification, ..person(12) };
+        for status in MethodStatus::ALL {
+            candidate.method.as_mut().expect("there").status = *status;
+            let failing = failing_at_send(&candidate, intent);
+            assert_eq!(failing.is_empty(), *status != MethodStatus::Disabled, "{status}");
+        }
     }
 
     #[test]
     fn nobody_is_paid_more_than_is_available() {
-        let intent = Intent { origin: PayoutOrigin::Person, amount_minor: 5_001 };
-        let checks = check_gates(&payable(), intent);
+        let checks = check_gates(&payable(), person(5_001));
         let failed: Vec<_> = checks.iter().filter(|check| !check.passed).collect();
         assert_eq!(failed.len(), 1);
         assert_eq!(failed[0].gate, Gate::NotEnoughAvailable);

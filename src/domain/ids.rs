@@ -105,6 +105,7 @@ id!(/** One execution of a job. */ RunId, "run id", "run_");
 id!(/** What a provider's statement and our books disagree about. */ BreakId, "break id", "br_");
 id!(/** What a person has to look at. */ AlertId, "alert id", "al_");
 id!(/** One act of the audit log. */ AuditId, "audit id", "au_");
+id!(/** One try to prove a payout destination. */ VerificationId, "verification id", "ve_");
 id!(/** A program's key to the API. */ ApiKeyId, "key id", "key_");
 id!(/** One request to the API. */ RequestId, "request id", "rq_");
 id!(/** Where an org wants to be told what happens. */ EndpointId, "endpoint id", "we_");

@@ -18,6 +18,7 @@ mod payout;
 mod program;
 mod scope;
 mod transfer;
+mod verification;
 mod wallet;
 mod words;
 
@@ -31,7 +32,7 @@ pub use ids::{
     Actor, AdjustmentId, AffiliateId, AlertId, ApiKeyId, AuditId, BatchId, BreakId, CommissionId,
     DestinationId, EndpointId, EventId, IdError, KeyId, MethodId, Minted, NoticeId, OrgId,
     PartnerId, PayoutId, ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId,
-    TransferId,
+    TransferId, VerificationId,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};
@@ -40,6 +41,10 @@ pub use payout::{PayoutOrigin, PayoutStatus};
 pub use program::{AffiliateStatus, NewAffiliate, NewMethod, NewProgram, ProgramStatus};
 pub use scope::Scope;
 pub use transfer::{SubmissionState, TransferState};
+pub use verification::{
+    CONSENT_LIVES, Challenge, DEPOSITS_LIVE, Judgement, MicroDeposits, Nonce, TRIES,
+    VerificationKind, VerificationStatus, house_program, house_wallet,
+};
 pub use wallet::{
     Balances, Bucket, Entry, EntryKind, Movement, WalletError, WalletKey, WalletStatus,
 };

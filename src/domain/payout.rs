@@ -16,10 +16,12 @@ words! {
 }
 
 words! {
-    /// Who asked: a schedule (at most one per affiliate, currency and period) or a person.
+    /// Who asked: a schedule (at most one per affiliate, currency and period), a person, or
+    /// payoutd itself, which sends a method a few cents to prove it.
     PayoutOrigin as "payout origin" {
         Auto = "auto",
         Person = "person",
+        Verification = "verification",
     }
 }
 

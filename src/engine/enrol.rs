@@ -75,7 +75,10 @@ impl Engine {
             let mut fresh = Vec::new();
             for (affiliate, fingerprint) in affiliates.iter().zip(prints) {
                 let row = affiliate_row(affiliate, fingerprint);
-                if !programs.contains(&affiliate.program_id) {
+                if affiliate.affiliate_id.is_house() {
+                    let reason = "payoutd keeps this id for its own money".to_owned();
+                    verdicts.push(Verdict::refused("affiliate_id", reason));
+                } else if !programs.contains(&affiliate.program_id) {
                     let reason = format!("program {} does not exist", affiliate.program_id);
                     verdicts.push(Verdict::refused("program", reason));
                 } else if let Some(known) = known.get(&affiliate.affiliate_id) {

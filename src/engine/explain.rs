@@ -38,9 +38,10 @@ impl Engine {
         period: &str,
     ) -> Result<Explanation, EngineError> {
         let candidates = self.store.candidates_of(org, affiliate, period).await?;
+        let now = self.clock.now();
         let explain = |candidate: &crate::domain::Candidate| WalletExplanation {
             available: Money::new(candidate.available_minor, candidate.currency),
-            gates: check_gates(candidate, Intent::auto(candidate)),
+            gates: check_gates(candidate, Intent::auto(candidate, now)),
         };
         Ok(Explanation {
             affiliate_id: affiliate.clone(),

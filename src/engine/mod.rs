@@ -11,6 +11,7 @@ mod asking;
 mod audit;
 mod breaks;
 mod cancel;
+mod deposits;
 mod enrol;
 mod explain;
 mod freeze;
@@ -19,6 +20,7 @@ mod ledger;
 mod mail;
 mod methods;
 mod outcome;
+mod proving;
 mod prune;
 mod reconcile;
 mod release;
@@ -56,6 +58,8 @@ pub use adjust::Adjustment;
 pub use audit::{AuditLine, INVARIANTS};
 pub use breaks::{Against, Compared};
 pub use explain::{Explanation, WalletExplanation};
+pub use methods::{BroughtMethod, MethodEdit, MethodError};
+pub use proving::{ConsentSaid, Consented, Started};
 pub use prune::Keep;
 pub use reconcile::Reach;
 pub use request::{AutoRequest, PersonRequest};
@@ -81,6 +85,26 @@ pub struct EngineSettings {
     pub calls_in_flight: usize,
     /// Who asked for a payout may not approve it.
     pub four_eyes: bool,
+    /// What payout methods are held to.
+    pub methods: MethodRules,
+}
+
+/// How payout methods are proven, and when they may be paid.
+#[derive(Debug, Clone)]
+pub struct MethodRules {
+    /// How long a changed destination is left alone after it was verified.
+    pub cooling: TimeDelta,
+    /// How often the verification of one method may be started in 24 hours.
+    pub starts_per_day: i64,
+    /// Where a browser is sent on to after a consent; empty for nowhere.
+    pub landing_url: String,
+}
+
+impl Default for MethodRules {
+    fn default() -> Self {
+        let landing_url = String::new();
+        Self { cooling: TimeDelta::hours(48), starts_per_day: 3, landing_url }
+    }
 }
 
 impl Default for EngineSettings {
@@ -90,6 +114,7 @@ impl Default for EngineSettings {
             heartbeat: TimeDelta::seconds(5),
             calls_in_flight: 4,
             four_eyes: true,
+            methods: MethodRules::default(),
         }
     }
 }
@@ -196,6 +221,8 @@ pub enum EngineError {
     NoMethod { affiliate_id: String },
     #[error("the {kind} method of affiliate {affiliate_id} keeps its status: {problem}")]
     NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
+    #[error(transparent)]
+    Method(#[from] MethodError),
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -235,6 +262,7 @@ impl EngineError {
             Self::MayStillLeave { .. } => "may_still_leave",
             Self::NoMethod { .. } => "no_method",
             Self::NotVetted { .. } => "not_vetted",
+            Self::Method(error) => error.code(),
             Self::Refused { .. } => "refused",
         }
     }
@@ -262,6 +290,7 @@ impl EngineError {
                 | Self::BeingAsked { .. }
                 | Self::MayStillLeave { .. }
                 | Self::NoMethod { .. }
+                | Self::Method(_)
                 | Self::Refused { .. }
         )
     }

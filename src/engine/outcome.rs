@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
+use super::telling::ToldMethod;
 use super::{EngineError, ledger, telling};
 use crate::domain::{
-    Actor, Bucket, EntryKind, EventKind, Movement, OrgId, PayoutId, PayoutStatus, TransferState,
-    WalletKey,
+    Actor, Bucket, EntryKind, EventKind, MethodStatus, Movement, OrgId, PayoutId, PayoutStatus,
+    TransferState, WalletKey,
 };
 use crate::store::{
-    Allocation, Blame, MovedPayout, MovedTransfer, PayoutMove, StoreError, TransferNews, Tx,
+    Allocation, Blame, FailedMethod, MovedPayout, MovedTransfer, PayoutMove, StoreError,
+    TransferNews, Tx,
 };
 
 /// Who changes something, where and when.
@@ -73,7 +75,55 @@ pub(super) async fn end_payouts(
     ledger::post(tx, org, moved.iter().map(movement).collect(), actor, now).await?;
     let ids: Vec<PayoutId> = moved.iter().map(|payout| payout.payout_id.clone()).collect();
     tx.lines_allocate(org, &ids, allocation).await?;
+    if to != PayoutStatus::Completed {
+        end_proofs(tx, stamp, to, &moved, moves).await?;
+    }
     Ok(moved)
+}
+
+/// A deposit that did not arrive, or came back, proves nothing any more: the verification fails
+/// with it. One that was only called off says nothing about the account.
+async fn end_proofs(
+    tx: &mut Tx,
+    stamp: Stamp<'_>,
+    to: PayoutStatus,
+    moved: &[MovedPayout],
+    moves: &[PayoutMove],
+) -> Result<(), EngineError> {
+    let moves: HashMap<_, _> = moves.iter().map(|one| (&one.payout_id, one)).collect();
+    let deposits = moved.iter().filter(|payout| payout.affiliate_id.is_house());
+    let ended = deposits.filter_map(|payout| {
+        let why = moves.get(&payout.payout_id)?;
+        Some((&payout.payout_id, why.code.as_deref(), why.reason.as_str()))
+    });
+    let ended: Vec<_> = ended.collect();
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let methods_too = to != PayoutStatus::Cancelled;
+    let failed = tx.verifications_fail(stamp.org, &ended, methods_too, stamp.now).await?;
+    tell_failed(tx, stamp, &failed).await
+}
+
+async fn tell_failed(
+    tx: &mut Tx,
+    stamp: Stamp<'_>,
+    failed: &[FailedMethod],
+) -> Result<(), EngineError> {
+    for failed in failed {
+        let why = failed.why();
+        let told = ToldMethod {
+            why,
+            ..ToldMethod::new(
+                &failed.method_id,
+                &failed.affiliate_id,
+                failed.kind,
+                MethodStatus::Failed,
+            )
+        };
+        telling::tell_method(tx, stamp.org, EventKind::MethodFailed, &told, stamp.now).await?;
+    }
+    Ok(())
 }
 
 /// Moves transfers to the end `to` (`settled`, `rejected`, `returned`) and their payouts with
@@ -112,7 +162,8 @@ pub(super) async fn end_transfers(
     };
     if to != TransferState::Settled {
         let blames: Vec<Blame> = moved.iter().filter_map(blame).collect();
-        tx.methods_blame(stamp.org, &blames).await?;
+        let failed = tx.methods_blame(stamp.org, &blames).await?;
+        tell_failed(tx, stamp, &failed).await?;
     }
     let moves: Vec<PayoutMove> = moved.iter().map(payout_move).collect();
     let ended = end_payouts(tx, stamp, status, &moves).await?;

@@ -1,6 +1,7 @@
 //! Request: an affiliate's available money is asked out. One function makes payouts, for a
 //! person and for a schedule alike; the gates are one function too (`domain::check_gates`).
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{Engine, EngineError, Tally, Work, ledger, telling};
@@ -74,7 +75,7 @@ impl Engine {
         let mut payouts = Vec::new();
         let mut decisions = Vec::with_capacity(candidates.len());
         for candidate in candidates.iter().filter(|candidate| in_scope(&request.scope, candidate)) {
-            let (decision, payout) = decide(candidate, request, &self.clock);
+            let (decision, payout) = decide(candidate, request, &self.clock, now);
             tally.seen += 1;
             let available = Money::new(candidate.available_minor, candidate.currency);
             match decision.failing.first() {
@@ -129,7 +130,8 @@ impl Engine {
             let payout_id = payout_id.clone();
             return Err(EngineError::AlreadyRetried { payout_id, retried_as });
         }
-        let intent = Intent { origin: PayoutOrigin::Person, amount_minor: request.amount_minor };
+        let intent =
+            Intent { origin: PayoutOrigin::Person, amount_minor: request.amount_minor, at: now };
         let method = match pass(&candidate, intent) {
             Ok(method) => method,
             Err(failing) => return Err(EngineError::Refused { failing }),
@@ -182,8 +184,9 @@ fn decide(
     candidate: &Candidate,
     request: &AutoRequest,
     clock: &Clock,
+    now: DateTime<Utc>,
 ) -> (NewDecision, Option<NewPayout>) {
-    let intent = Intent::auto(candidate);
+    let intent = Intent::auto(candidate, now);
     let (payout, failing) = match pass(candidate, intent) {
         Err(failing) => (None, failing),
         Ok(method) => {
@@ -229,12 +232,12 @@ fn new_payout(
 }
 
 /// Payouts, their wallets' entries, their lines and the commissions behind them, together.
-async fn write_payouts(
+pub(super) async fn write_payouts(
     tx: &mut Tx,
     org: &OrgId,
     payouts: &[NewPayout],
     work: &Work,
-    now: chrono::DateTime<chrono::Utc>,
+    now: DateTime<Utc>,
 ) -> Result<(), EngineError> {
     let movement = |payout: &NewPayout| Movement {
         wallet: WalletKey { affiliate_id: payout.affiliate_id.clone(), currency: payout.currency },

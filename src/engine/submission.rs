@@ -8,7 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::outcome::{Stamp, end_transfers};
 use super::{Engine, EngineError, Tally};
-use crate::domain::{AffiliateId, Money, OrgId, PayoutId, Reference, SubmissionId, TransferState};
+use crate::domain::{
+    AffiliateId, Money, OrgId, PayoutId, PayoutOrigin, Reference, SubmissionId, TransferState,
+};
 use crate::providers::{Outgoing, OutgoingItem, Problem, Provider};
 use crate::store::{
     NewSubmission, NewTransfer, StoreError, SubmissionRow, Transfer, TransferNews, Tx,
@@ -57,6 +59,7 @@ pub(super) fn outgoing(
         open: open(transfer.state),
         settled: transfer.state == TransferState::Settled,
         heard: Vec::new(),
+        proves_account: transfer.origin == PayoutOrigin::Verification,
     };
     Outgoing {
         org: row.org_id.clone(),

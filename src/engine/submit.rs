@@ -15,7 +15,8 @@ use super::sending::{Lane, Rails, count, send_patiently, send_record};
 use super::submission::{Member, Refusal, body_hash, named, outgoing};
 use super::{Engine, EngineError, Reach, Tally, Work};
 use crate::domain::{
-    BatchId, Currency, GateCheck, Money, PayoutStatus, Scope, TransferState, failing_at_send,
+    BatchId, Currency, GateCheck, Intent, Money, PayoutStatus, Scope, TransferState,
+    failing_at_send,
 };
 use crate::providers::{Outgoing, Problem, Provider, Sent};
 use crate::store::{PayoutMove, Queue, QueuedPayout, SubmissionRow, Transfer, Tx};
@@ -235,7 +236,7 @@ impl Engine {
                     return Ok((Step::Done, Tally::default()));
                 }
                 let stamp = Stamp { org: &lane.org, actor: &work.actor, now: self.clock.now() };
-                let (payable, failing) = hold_at_gates(page);
+                let (payable, failing) = hold_at_gates(page, stamp.now);
                 let cancelled = cancel_failing(&mut tx, stamp, &failing).await?;
                 let oldest = payable.first().map(|payout| payout.amount);
                 let payable = affordable(payable, budget);
@@ -288,7 +289,7 @@ impl Engine {
                 };
                 let members = tx.submission_members(org, &row.submission_id).await?;
                 let wants = sum(&members, lane.currency);
-                let (_, failing) = hold_at_gates(members);
+                let (_, failing) = hold_at_gates(members, now);
                 if failing.is_empty() && budget.is_some_and(|budget| wants.minor > budget) {
                     return Ok((Step::Short(wants), Tally::default()));
                 }
@@ -446,11 +447,12 @@ fn sum(members: &[QueuedPayout], currency: Currency) -> Money {
 
 type Failing = Vec<(QueuedPayout, Vec<GateCheck>)>;
 
-fn hold_at_gates(page: Vec<QueuedPayout>) -> (Vec<QueuedPayout>, Failing) {
+fn hold_at_gates(page: Vec<QueuedPayout>, at: DateTime<Utc>) -> (Vec<QueuedPayout>, Failing) {
     let mut payable = Vec::with_capacity(page.len());
     let mut failing = Vec::new();
     for queued in page {
-        let checks = failing_at_send(&queued.candidate, queued.amount.minor);
+        let intent = Intent { origin: queued.origin, amount_minor: queued.amount.minor, at };
+        let checks = failing_at_send(&queued.candidate, intent);
         match checks.is_empty() {
             true => payable.push(queued),
             false => failing.push((queued, checks)),

@@ -5,8 +5,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Number, Value, json};
 
 use super::EngineError;
-use crate::domain::{EventKind, Money, OrgId, PayoutId, SubmissionId};
-use crate::store::{NewEvent, ToldPayout, Tx};
+use crate::domain::{
+    AffiliateId, EventKind, MethodId, MethodKind, MethodStatus, Money, OrgId, PayoutId,
+    PayoutOrigin, SubmissionId,
+};
+use crate::store::{HeldMethod, NewEvent, ToldPayout, Tx};
 
 /// Tells the same of several payouts. The payouts are read for it only if somebody listens.
 pub(super) async fn tell_payouts(
@@ -19,7 +22,9 @@ pub(super) async fn tell_payouts(
     if payouts.is_empty() || !tx.event_wanted(org, kind).await? {
         return Ok(());
     }
-    let told = tx.payouts_told(org, payouts).await?;
+    let mut told = tx.payouts_told(org, payouts).await?;
+    // Who is told the amounts of deposits that prove an account passes for its holder.
+    told.retain(|payout| payout.origin != PayoutOrigin::Verification);
     let event = |payout: &ToldPayout| NewEvent {
         kind,
         subject: payout.payout_id.to_string(),
@@ -42,6 +47,51 @@ pub(super) async fn tell_review(
     }
     let payouts = tx.payouts_under_way(org, submission).await?;
     tell_payouts(tx, org, kind, &payouts.iter().collect::<Vec<_>>(), now).await
+}
+
+/// What others are told of a method. Where it goes is not part of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ToldMethod<'a> {
+    pub method_id: &'a MethodId,
+    pub affiliate_id: &'a AffiliateId,
+    pub kind: MethodKind,
+    pub status: MethodStatus,
+    /// A code and words.
+    pub why: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> ToldMethod<'a> {
+    /// A method that has nothing to explain.
+    pub fn new(
+        method_id: &'a MethodId,
+        affiliate_id: &'a AffiliateId,
+        kind: MethodKind,
+        status: MethodStatus,
+    ) -> Self {
+        Self { method_id, affiliate_id, kind, status, why: None }
+    }
+
+    /// A method in hand, as it will stand.
+    pub fn of(held: &'a HeldMethod, status: MethodStatus, why: Option<(&'a str, &'a str)>) -> Self {
+        Self { why, ..Self::new(&held.method_id, &held.affiliate_id, held.kind, status) }
+    }
+}
+
+/// Tells what became of a method.
+pub(super) async fn tell_method(
+    tx: &mut Tx,
+    org: &OrgId,
+    kind: EventKind,
+    told: &ToldMethod<'_>,
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let reason = told.why.map(|(code, message)| json!({ "code": code, "message": message }));
+    let data = json!({
+        "methodId": told.method_id, "affiliateId": told.affiliate_id, "type": told.kind,
+        "status": told.status, "reason": reason,
+    });
+    let event = NewEvent { kind, subject: told.method_id.to_string(), data };
+    Ok(tx.event_insert(org, &[event], now).await?)
 }
 
 fn payout_data(payout: &ToldPayout) -> Value {

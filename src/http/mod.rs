@@ -16,6 +16,7 @@ mod door;
 mod earning;
 mod keys;
 mod me;
+mod methods;
 mod page;
 mod payout_acts;
 mod payouts;
@@ -26,6 +27,7 @@ mod requesting;
 mod reversals;
 mod schemas;
 mod serve;
+mod staff_methods;
 mod wallets;
 mod webhook_deliveries;
 mod webhook_endpoints;
@@ -98,6 +100,16 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write_own(P::PayoutsRequest), routes!(requesting::request))
         .route(Access::read_own(P::PayoutsRead), routes!(payouts::show))
         .route(Access::read_own(P::PayoutsRead), routes!(payouts::lines))
+        .route(Access::PARTNER, routes!(methods::list, methods::add))
+        .route(Access::PARTNER, routes!(methods::show, methods::change, methods::disable))
+        .route(Access::PARTNER, routes!(methods::verify))
+        .route(Access::PARTNER, routes!(methods::confirm))
+        .open(routes!(methods::paypal_callback))
+        .route(Access::read(P::MethodsRead), routes!(staff_methods::list))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::add))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::verify))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::reject))
+        .route(Access::write(P::MethodsWrite), routes!(staff_methods::disable))
         .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))
         .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::add))
         .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::show))

@@ -8,7 +8,7 @@ use tracing::error;
 use utoipa::ToSchema;
 
 use crate::domain::GateCheck;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, MethodError};
 use crate::store::StoreError;
 
 /// Seconds after which somebody may try again who was told to.
@@ -177,6 +177,7 @@ impl From<EngineError> for Problem {
             E::BadAmount { .. } | E::WrongProgram { .. } | E::KeyReused { .. } => {
                 Self::meaningless(code, words)
             }
+            E::Method(error) => Self::of_method(error, words),
             E::NotVetted { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, code, words).retry_after(RETRY_AFTER_S)
             }
@@ -190,6 +191,36 @@ impl From<EngineError> for Problem {
             | E::NotInReview { .. }
             | E::BeingAsked { .. }
             | E::MayStillLeave { .. } => Self::conflict(code, words),
+        }
+    }
+}
+
+impl Problem {
+    fn of_method(cause: &MethodError, words: String) -> Self {
+        use MethodError as M;
+        let code = cause.code();
+        match cause {
+            M::NoAffiliate { .. } | M::NoMethod { .. } | M::UnknownState => {
+                Self::not_found(code, words)
+            }
+            M::TooOften { retry_after_s } => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                Self::new(status, code, words).retry_after(*retry_after_s)
+            }
+            M::NotProven { problem, .. } => {
+                let fault = Fault { code: problem.code.clone(), detail: problem.message.clone() };
+                Self::conflict(code, words).with_errors(vec![fault])
+            }
+            M::TooMany { .. }
+            | M::WrongStatus { .. }
+            | M::OtherType { .. }
+            | M::SameDestination { .. }
+            | M::NotProvable { .. }
+            | M::NotStarted { .. }
+            | M::NotSentYet { .. }
+            | M::WrongAmounts { .. }
+            | M::Expired
+            | M::StateUsed => Self::conflict(code, words),
         }
     }
 }

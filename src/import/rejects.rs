@@ -3,8 +3,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::fields::shape;
@@ -136,7 +137,9 @@ fn create(path: &Path, header: Header) -> io::Result<BufWriter<File>> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut output = BufWriter::new(File::create_new(path)?);
+    // Rows as they were, account numbers and all: for whoever imported them, and nobody else.
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut output = BufWriter::new(file);
     writeln!(output, "{},{REJECT_REASON}", header.kind.columns().join(","))?;
     Ok(output)
 }

@@ -162,6 +162,8 @@ impl Notifier {
         let Some(row) = self.store.endpoint(org, endpoint).await?.filter(|row| row.enabled) else {
             return Ok(0);
         };
+        // What cannot be signed is not taken in hand: it waits until the vault opens.
+        let secrets = self.live_secrets(org, &row).await?;
         let claimed = self
             .retrying(|| async {
                 let now = self.clock.now();
@@ -172,7 +174,6 @@ impl Notifier {
                 Ok(claimed)
             })
             .await?;
-        let secrets = self.live_secrets(&row);
         let sends = claimed.iter().map(|one| {
             let at = self.clock.now().timestamp();
             let (id, body, secrets) = (one.event_id.as_str(), one.body.as_str(), &*secrets);
@@ -261,7 +262,7 @@ impl Notifier {
         gone: bool,
     ) -> Result<(), NotifyError> {
         let (now, id) = (self.clock.now(), &row.endpoint_id);
-        let given_up = attempted.iter().filter(|one| one.status == DeliveryStatus::Failed);
+        let mut given_up = attempted.iter().filter(|one| one.status == DeliveryStatus::Failed);
         let arrived = attempted.iter().any(|one| one.status == DeliveryStatus::Delivered);
         if gone {
             let stands = |now: &EndpointRow| now.enabled && now.url == row.url;
@@ -277,7 +278,7 @@ impl Notifier {
                 origin(&row.url)
             );
             self.alert(tx, org, (GONE, id), words).await?;
-        } else if let Some(last) = given_up.last() {
+        } else if let Some(last) = given_up.next_back() {
             let words = format!(
                 "webhook endpoint {id} ({}) did not take event {} in {} tries ({}): mend it, then \
                  replay what it missed",

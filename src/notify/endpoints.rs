@@ -5,7 +5,7 @@ use serde_json::json;
 use super::address::{AddressError, origin};
 use super::{By, Notifier, NotifyError, Secret};
 use crate::domain::{EndpointId, OrgId, Wants};
-use crate::store::{EndpointRow, Tx};
+use crate::store::{EndpointRow, StoreError, Tx};
 
 /// Endpoints of an org. Each one costs a row for every event.
 const MOST_ENDPOINTS: usize = 20;
@@ -67,6 +67,7 @@ impl Notifier {
                 if there.len() >= MOST_ENDPOINTS {
                     return Err(NotifyError::TooManyEndpoints { most: MOST_ENDPOINTS });
                 }
+                let cell = EndpointRow::secret_cell(&endpoint_id);
                 let row = EndpointRow {
                     endpoint_id: endpoint_id.clone(),
                     url: url.clone(),
@@ -74,8 +75,8 @@ impl Notifier {
                     wants: new.wants.clone(),
                     enabled: true,
                     disabled_because: None,
-                    secret: self.seal(&secret),
-                    old_secret: None,
+                    sealed_secret: tx.seal(org, cell, &secret.reveal()).await?,
+                    sealed_old_secret: None,
                     old_secret_until: None,
                     created_by: by.actor.to_string(),
                     created_at: now,
@@ -163,11 +164,18 @@ impl Notifier {
                 let now = self.clock.now();
                 let mut tx = self.store.begin().await?;
                 let mut row = self.locked(&mut tx, org, endpoint_id).await?;
-                let before = std::mem::replace(&mut row.secret, self.seal(&secret));
+                let keys = tx.vault_of(org).await?;
+                let (cell, old) = (
+                    EndpointRow::secret_cell(endpoint_id),
+                    EndpointRow::old_secret_cell(endpoint_id),
+                );
+                let before = keys.open(cell, &row.sealed_secret).map_err(StoreError::from)?;
+                row.sealed_secret = keys.seal(cell, &secret.reveal()).map_err(StoreError::from)?;
                 // Repeated, it was most likely its answer that was lost: then the receiver still
                 // knows the old one, and nobody the one in between.
                 if row.old_secret_until.is_none_or(|until| until <= now) {
-                    row.old_secret = Some(before);
+                    let sealed = keys.seal(old, &before).map_err(StoreError::from)?;
+                    row.sealed_old_secret = Some(sealed);
                     row.old_secret_until = Some(now + self.settings.overlap());
                 }
                 let until = row.old_secret_until;
@@ -246,16 +254,27 @@ impl Notifier {
         Ok(url.to_string())
     }
 
-    /// A secret as it is stored.
-    fn seal(&self, secret: &Secret) -> String {
-        secret.reveal()
-    }
-
     /// The secrets that sign now: the current one, and the old one while it lasts.
-    pub(super) fn live_secrets(&self, row: &EndpointRow) -> Vec<Secret> {
-        let now = self.clock.now();
-        let old = row.old_secret_until.filter(|until| *until > now).and(row.old_secret.as_deref());
-        [Some(row.secret.as_str()), old].into_iter().flatten().filter_map(Secret::parse).collect()
+    pub(super) async fn live_secrets(
+        &self,
+        org: &OrgId,
+        row: &EndpointRow,
+    ) -> Result<Vec<Secret>, NotifyError> {
+        let (now, id) = (self.clock.now(), &row.endpoint_id);
+        let keys = self.store.vault_of(org).await?;
+        let old = row.sealed_old_secret.as_deref();
+        let old = row.old_secret_until.filter(|until| *until > now).and(old);
+        let sealed = [
+            (EndpointRow::secret_cell(id), Some(row.sealed_secret.as_str())),
+            (EndpointRow::old_secret_cell(id), old),
+        ];
+        let mut secrets = Vec::new();
+        for (cell, sealed) in sealed {
+            let Some(sealed) = sealed else { continue };
+            let text = keys.open(cell, sealed).map_err(StoreError::from)?;
+            secrets.extend(Secret::parse(&text));
+        }
+        Ok(secrets)
     }
 }
 

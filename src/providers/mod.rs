@@ -65,6 +65,8 @@ pub struct OutgoingItem {
     pub settled: bool,
     /// What the rail told about it in its letters so far, in order of arrival.
     pub heard: Vec<Notice>,
+    /// Whether it only proves an account: a few cents, and some rails have a word for that.
+    pub proves_account: bool,
 }
 
 impl Outgoing {
@@ -91,8 +93,18 @@ impl OutgoingItem {
         amount: Money,
     ) -> Self {
         let (provider_id, heard) = (None, Vec::new());
-        let (open, settled) = (true, false);
-        Self { reference, payout_id, destination, amount, provider_id, open, settled, heard }
+        let (open, settled, proves_account) = (true, false, false);
+        Self {
+            reference,
+            payout_id,
+            destination,
+            amount,
+            provider_id,
+            open,
+            settled,
+            heard,
+            proves_account,
+        }
     }
 }
 
@@ -330,6 +342,21 @@ pub trait Provider: Send + Sync {
 
     /// Whether a destination can receive money.
     async fn vet(&self, _destination: &Destination) -> Vetted {
+        Vetted::CannotAsk
+    }
+
+    /// The page on which a payee consents that the rail shows us whose account it is; `state` comes
+    /// back from there.
+    ///
+    /// # Errors
+    /// [`Problem`] if the rail has no such page, or nobody could come back from it.
+    fn consent_address(&self, _state: &str) -> Result<String, Problem> {
+        Err(Problem::new("no_consent_page", "this rail has no page to consent on"))
+    }
+
+    /// Whether the consent behind `code` is that of the destination's own holder. A code is good
+    /// for one question.
+    async fn hear_consent(&self, _code: &str, _destination: &Destination) -> Vetted {
         Vetted::CannotAsk
     }
 

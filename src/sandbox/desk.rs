@@ -11,6 +11,7 @@ use super::bank::Bank;
 use super::funds::Funds;
 use super::journal::{FormerLives, Journal, come_back};
 use super::life::{Event, Life};
+use super::paypal::Consent;
 use super::stripe::Accounts;
 use super::webhooks::Webhooks;
 
@@ -28,6 +29,10 @@ pub(super) struct Desk {
     pub(super) accounts: Accounts,
     /// Whether PayPal leaves its batches lying.
     pub(super) paypal_rests: bool,
+    /// Codes that people's consents at PayPal gave, and that nobody has used yet.
+    pub(super) consents: HashMap<String, Consent>,
+    /// Tokens of people at PayPal, and whose they are.
+    pub(super) people: HashMap<String, Consent>,
     /// What we can spend at PayPal.
     pub(super) paypal_funds: Funds,
     /// What we can spend at Stripe.
@@ -102,5 +107,6 @@ impl Desk {
 
     pub(super) fn revoke_tokens(&mut self) {
         self.tokens.clear();
+        self.people.clear();
     }
 }

@@ -23,7 +23,7 @@ pub enum Host {
 impl Host {
     /// By the path of a call.
     pub(super) fn of(path: &str) -> Self {
-        let paypals = ["/v1/oauth2", "/v1/payments", "/v1/notifications"];
+        let paypals = ["/v1/oauth2", "/v1/payments", "/v1/notifications", "/v1/identity"];
         let is_paypals = paypals.iter().any(|start| path.starts_with(start));
         if path.starts_with("/v1/") && !is_paypals { Self::Stripe } else { Self::Paypal }
     }

@@ -1,13 +1,14 @@
 //! What the gates look at: wallets to be paid, and payouts about to be sent.
 
+use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::dialect::sql;
 use super::{Store, StoreError, Tx};
 use crate::domain::{
     AffiliateId, AffiliateStatus, Candidate, CandidateMethod, Currency, DestinationId, MethodId,
-    MethodKind, MethodStatus, Money, OrgId, PayoutId, ProgramId, ProgramStatus, WalletKey,
-    WalletStatus,
+    MethodKind, MethodStatus, Money, OrgId, PayoutId, PayoutOrigin, ProgramId, ProgramStatus,
+    WalletKey, WalletStatus,
 };
 
 // $1 org, $2 period. `$method` says which of the affiliate's methods it is about.
@@ -16,8 +17,8 @@ macro_rules! candidates {
     (@ $method:literal, $($tail:literal),+) => { concat!("
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
-           p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id, m.kind AS method_kind,
-           m.destination_id, m.status AS method_status,
+           p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id,
+           m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
            CAST(CASE WHEN EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
                   AND o.currency = w.currency AND o.origin = 'auto' AND o.period = $2)
@@ -61,19 +62,22 @@ const QUEUE: &str = "
     GROUP BY org_id, method_kind, currency";
 
 // The method is the pinned one, as it stands now; amounts and periods were settled at request.
+// What proves a method is the house's money, and the affiliate is the one who is to be proven.
 macro_rules! queued {
     ($($tail:literal),+) => { concat!("
-    SELECT q.payout_id, q.amount_minor, q.affiliate_id, q.currency, q.program_id, w.available_minor,
+    SELECT q.payout_id, q.amount_minor, q.origin, q.destination_id AS pinned_id,
+           q.affiliate_id, q.currency, q.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor,
            CAST(NULL AS BIGINT) AS approval_minor, m.method_id,
-           m.kind AS method_kind, m.destination_id, m.status AS method_status,
+           m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q
     JOIN wallets w ON w.org_id = q.org_id AND w.affiliate_id = q.affiliate_id AND w.currency = q.currency
-    JOIN affiliates a ON a.org_id = q.org_id AND a.affiliate_id = q.affiliate_id
-    JOIN programs p ON p.org_id = q.org_id AND p.program_id = q.program_id
     LEFT JOIN payout_methods m ON m.org_id = q.org_id AND m.method_id = q.method_id
+    JOIN affiliates a ON a.org_id = q.org_id AND a.affiliate_id =
+        CASE WHEN q.origin = 'verification' THEN m.affiliate_id ELSE q.affiliate_id END
+    JOIN programs p ON p.org_id = q.org_id AND p.program_id = a.program_id
     WHERE q.org_id = $1 ", $($tail),+) };
 }
 const QUEUED_PAGE: &str = queued!(
@@ -103,6 +107,7 @@ struct CandidateRow {
     method_kind: Option<MethodKind>,
     destination_id: Option<DestinationId>,
     method_status: Option<MethodStatus>,
+    usable_from: Option<DateTime<Utc>>,
     paid_in_period: i64,
 }
 
@@ -111,7 +116,8 @@ impl CandidateRow {
         let method = (self.method_id, self.method_kind, self.method_status, self.destination_id);
         let method = match method {
             (Some(method_id), Some(kind), Some(status), Some(destination_id)) => {
-                Some(CandidateMethod { method_id, kind, status, destination_id })
+                let usable_from = self.usable_from;
+                Some(CandidateMethod { method_id, kind, status, usable_from, destination_id })
             }
             _ => None,
         };
@@ -136,6 +142,8 @@ impl CandidateRow {
 struct QueuedRow {
     payout_id: PayoutId,
     amount_minor: i64,
+    origin: PayoutOrigin,
+    pinned_id: DestinationId,
     #[sqlx(flatten)]
     candidate: CandidateRow,
 }
@@ -162,14 +170,19 @@ impl Queue {
 pub struct QueuedPayout {
     pub payout_id: PayoutId,
     pub amount: Money,
+    pub origin: PayoutOrigin,
     pub candidate: Candidate,
 }
 
 impl QueuedRow {
     fn into_queued(self) -> QueuedPayout {
-        let Self { payout_id, amount_minor, candidate } = self;
+        let Self { payout_id, amount_minor, origin, pinned_id, candidate } = self;
         let amount = Money::new(amount_minor, candidate.currency);
-        QueuedPayout { payout_id, amount, candidate: candidate.into_candidate() }
+        let mut candidate = candidate.into_candidate();
+        if let Some(method) = &mut candidate.method {
+            method.stand_for(pinned_id);
+        }
+        QueuedPayout { payout_id, amount, origin, candidate }
     }
 }
 

@@ -42,6 +42,11 @@ pub(super) struct SealedDestination {
 }
 
 impl SealedDestination {
+    /// Its id.
+    pub(super) fn id(&self) -> &DestinationId {
+        &self.destination_id
+    }
+
     /// Opens it.
     pub(super) fn open(&self, keys: &OrgVault) -> Result<Destination, StoreError> {
         let id = self.destination_id.as_str();

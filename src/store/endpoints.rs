@@ -6,21 +6,22 @@ use sqlx::FromRow;
 use super::dialect::sql;
 use super::{Store, StoreError, Tx};
 use crate::domain::{EndpointId, OrgId, Wants};
+use crate::vault::Cell;
 
 const ENDPOINT_INSERT: &str = "
     INSERT INTO webhook_endpoints (org_id, endpoint_id, url, description, wants, enabled,
-                                   disabled_because, secret, old_secret, old_secret_until,
-                                   created_by, created_at, updated_at)
+                                   disabled_because, sealed_secret, sealed_old_secret,
+                                   old_secret_until,                                    created_by, created_at, updated_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 const ENDPOINT_CHANGE: &str = "
     UPDATE webhook_endpoints
-    SET url = $3, description = $4, wants = $5, enabled = $6, disabled_because = $7, secret = $8,
-        old_secret = $9, old_secret_until = $10, updated_at = $11
+    SET url = $3, description = $4, wants = $5, enabled = $6, disabled_because = $7,
+        sealed_secret = $8, sealed_old_secret = $9, old_secret_until = $10, updated_at = $11
     WHERE org_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL";
 macro_rules! endpoints {
     ($where:literal) => { concat!("
-    SELECT e.endpoint_id, e.url, e.description, e.wants, e.enabled, e.disabled_because, e.secret,
-           e.old_secret, e.old_secret_until, e.created_by, e.created_at, e.updated_at
+    SELECT e.endpoint_id, e.url, e.description, e.wants, e.enabled, e.disabled_because,
+           e.sealed_secret, e.sealed_old_secret, e.old_secret_until, e.created_by, e.created_at, e.updated_at
     FROM webhook_endpoints e WHERE e.org_id = $1 AND e.deleted_at IS NULL ", $where) };
 }
 const ENDPOINTS: &str = endpoints!("ORDER BY e.endpoint_id");
@@ -28,7 +29,7 @@ const ENDPOINT: &str = endpoints!("AND e.endpoint_id = $2");
 const ENDPOINT_LOCK: &str = endpoints!("AND e.endpoint_id = $2 {lock:e}");
 const ENDPOINT_DELETE: &str = "
     UPDATE webhook_endpoints
-    SET deleted_at = $3, updated_at = $3, enabled = 0, secret = '', old_secret = NULL,
+    SET deleted_at = $3, updated_at = $3, enabled = 0, sealed_secret = NULL, sealed_old_secret = NULL,
         old_secret_until = NULL
     WHERE org_id = $1 AND endpoint_id = $2 AND deleted_at IS NULL";
 const DELIVERIES_DROP: &str = "
@@ -44,16 +45,16 @@ struct Row {
     wants: String,
     enabled: i64,
     disabled_because: Option<String>,
-    secret: String,
-    old_secret: Option<String>,
+    sealed_secret: String,
+    sealed_old_secret: Option<String>,
     old_secret_until: Option<DateTime<Utc>>,
     created_by: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-/// An endpoint as it stands. It has no `Debug`: its secrets are in it, as they are stored.
-#[derive(Clone)]
+/// An endpoint as it stands.
+#[derive(Debug, Clone)]
 pub struct EndpointRow {
     pub endpoint_id: EndpointId,
     pub url: String,
@@ -62,13 +63,25 @@ pub struct EndpointRow {
     pub enabled: bool,
     /// Why it is not enabled, where it is not.
     pub disabled_because: Option<String>,
-    pub secret: String,
+    pub sealed_secret: String,
     /// The one before, which still signs, and until when.
-    pub old_secret: Option<String>,
+    pub sealed_old_secret: Option<String>,
     pub old_secret_until: Option<DateTime<Utc>>,
     pub created_by: String,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl EndpointRow {
+    /// The cell that an endpoint's secret is sealed in.
+    pub fn secret_cell(endpoint: &EndpointId) -> Cell<'_> {
+        Cell::new("webhook_endpoints", "sealed_secret", endpoint.as_str())
+    }
+
+    /// The cell that the secret before it is sealed in.
+    pub fn old_secret_cell(endpoint: &EndpointId) -> Cell<'_> {
+        Cell::new("webhook_endpoints", "sealed_old_secret", endpoint.as_str())
+    }
 }
 
 /// The kinds that an endpoint wants, as they are stored.
@@ -93,8 +106,8 @@ impl Row {
             description: self.description,
             enabled: self.enabled == 1,
             disabled_because: self.disabled_because,
-            secret: self.secret,
-            old_secret: self.old_secret,
+            sealed_secret: self.sealed_secret,
+            sealed_old_secret: self.sealed_old_secret,
             old_secret_until: self.old_secret_until,
             created_by: self.created_by,
             created_at: self.created_at,
@@ -153,7 +166,7 @@ impl Tx {
         let insert = sql(ENDPOINT_INSERT).bind(org).bind(&new.endpoint_id).bind(new.url.as_str());
         let insert = insert.bind(new.description.as_str()).bind(write_wants(&new.wants));
         let insert = insert.bind(new.enabled).bind(new.disabled_because.clone());
-        let insert = insert.bind(new.secret.as_str()).bind(new.old_secret.clone());
+        let insert = insert.bind(new.sealed_secret.as_str()).bind(new.sealed_old_secret.clone());
         let insert = insert.bind(new.old_secret_until).bind(new.created_by.as_str());
         insert.bind(new.created_at).bind(new.updated_at).run(self).await?;
         Ok(())
@@ -168,7 +181,7 @@ impl Tx {
         let update = sql(ENDPOINT_CHANGE).bind(org).bind(&row.endpoint_id).bind(row.url.as_str());
         let update = update.bind(row.description.as_str()).bind(write_wants(&row.wants));
         let update = update.bind(row.enabled).bind(row.disabled_because.clone());
-        let update = update.bind(row.secret.as_str()).bind(row.old_secret.clone());
+        let update = update.bind(row.sealed_secret.as_str()).bind(row.sealed_old_secret.clone());
         update.bind(row.old_secret_until).bind(row.updated_at).run(self).await?;
         Ok(())
     }

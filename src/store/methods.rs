@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use super::destinations::SealedDestination;
 use super::dialect::{Value, sql};
-use super::{Store, StoreError, Tx};
+use super::{FailedMethod, StoreError, Tx};
 use crate::domain::{
     AffiliateId, Destination, DestinationId, MethodId, MethodStatus, OrgId, PayoutId,
 };
@@ -17,7 +17,9 @@ const METHODS_BLAME: &str = "
     FROM blamed CROSS JOIN payouts p
     WHERE p.org_id = $1 AND p.payout_id = blamed.payout_id
       AND payout_methods.org_id = $1 AND payout_methods.method_id = p.method_id
-      AND payout_methods.destination_id = p.destination_id AND payout_methods.status = 'verified'";
+      AND payout_methods.destination_id = p.destination_id AND payout_methods.status = 'verified'
+    RETURNING payout_methods.method_id, payout_methods.affiliate_id, payout_methods.kind,
+              payout_methods.status_code, payout_methods.status_reason";
 const METHODS_OF_PAYOUTS: &str = "
     WITH wanted(payout_id) AS MATERIALIZED ({rows})
     SELECT p.payout_id, m.method_id, m.destination_id, d.kind, d.sealed
@@ -33,12 +35,6 @@ const METHODS_CHANGE: &str = "
         status_reason = changed.reason
     FROM changed
     WHERE payout_methods.org_id = $1 AND payout_methods.method_id = changed.method_id";
-const METHOD_OF_AFFILIATE: &str = "
-    SELECT m.method_id, m.destination_id, d.kind, d.sealed, m.status, m.status_code,
-           m.status_reason
-    FROM payout_methods m
-    LEFT JOIN destinations d ON d.org_id = m.org_id AND d.destination_id = m.destination_id
-    WHERE m.org_id = $1 AND m.affiliate_id = $2 AND m.is_default = 1";
 const METHODS_FILED: &str = "
     SELECT m.method_id, m.status, m.is_default, m.destination_id, d.kind, d.sealed
     FROM payout_methods m
@@ -99,55 +95,6 @@ struct PaidMethodRow {
     destination: SealedDestination,
 }
 
-#[derive(Debug, FromRow)]
-struct MethodRow {
-    method_id: MethodId,
-    #[sqlx(flatten)]
-    destination: SealedDestination,
-    status: MethodStatus,
-    status_code: Option<String>,
-    status_reason: Option<String>,
-}
-
-/// An affiliate's default method.
-#[derive(Debug, Clone)]
-pub struct DefaultMethod {
-    pub method_id: MethodId,
-    pub destination_id: DestinationId,
-    pub destination: Destination,
-    pub status: MethodStatus,
-    /// Why it has this status, where its rail said so.
-    pub status_code: Option<String>,
-    pub status_reason: Option<String>,
-}
-
-impl Store {
-    /// The method that an affiliate is paid by, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], or [`StoreError::CorruptDestination`].
-    pub async fn method_of(
-        &self,
-        org: &OrgId,
-        affiliate: &AffiliateId,
-    ) -> Result<Option<DefaultMethod>, StoreError> {
-        let query = sql(METHOD_OF_AFFILIATE).bind(org).bind(affiliate);
-        let row: Option<MethodRow> = query.read_maybe(&self.pools).await?;
-        let Some(row) = row else { return Ok(None) };
-        let opened = row.destination.open(&self.vault_of(org).await?)?;
-        let MethodRow { method_id, destination, status, status_code, status_reason } = row;
-        let (destination_id, destination) = (destination.destination_id, opened);
-        Ok(Some(DefaultMethod {
-            method_id,
-            destination_id,
-            destination,
-            status,
-            status_code,
-            status_reason,
-        }))
-    }
-}
-
 impl Tx {
     /// Every method that an affiliate has on file, oldest first.
     pub async fn methods_filed(
@@ -169,17 +116,17 @@ impl Tx {
     }
 
     /// Un-verifies the methods that payouts showed to be at fault, as far as they are still what
-    /// was paid to; how many.
+    /// was paid to: those.
     pub async fn methods_blame(
         &mut self,
         org: &OrgId,
         blames: &[Blame],
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<FailedMethod>, StoreError> {
         let row = |blame: &Blame| {
             vec![(&blame.payout_id).into(), blame.code.clone().into(), blame.reason.clone().into()]
         };
         let rows: Vec<Vec<Value>> = blames.iter().map(row).collect();
-        sql(METHODS_BLAME).bind(org).run_with(self, &rows).await
+        sql(METHODS_BLAME).bind(org).all_with(self, &rows).await
     }
 
     /// The verified methods that payouts went to, where they are still what they were.

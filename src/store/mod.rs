@@ -23,6 +23,7 @@ mod keys;
 mod letters;
 mod methods;
 mod partners;
+mod payment_methods;
 mod payouts;
 mod provider_events;
 mod reads;
@@ -32,6 +33,7 @@ mod sealed;
 mod submissions;
 mod transfers;
 mod unsealed;
+mod verifications;
 mod wallets;
 
 use chrono::{DateTime, Utc};
@@ -57,8 +59,11 @@ pub use events::{NewEvent, ToldPayout};
 pub use invariants::{Breach, INVARIANTS, Invariant};
 pub use keys::OrgKey;
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
-pub use methods::{Blame, DefaultMethod, FiledMethod, MethodChange, PaidMethod};
+pub use methods::{Blame, FiledMethod, MethodChange, PaidMethod};
 pub use partners::{BalanceRow, EarningKey, EarningRow, PartnerEnrolment, ReferralCount, TermsRow};
+pub use payment_methods::{
+    HeldMethod, MethodOwner, MethodsHeld, MethodsOf, NewPaymentMethod, PaymentMethod, Proving,
+};
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
 pub use provider_events::NewProviderEvent;
 pub use reads::{
@@ -70,6 +75,7 @@ pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
 pub use sealed::{SEALED, SealedColumn};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
+pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};
 pub use wallets::{WalletEntryRow, WalletFilter, WalletMove, WalletRow};
 
 use crate::vault::{Vault, VaultError};

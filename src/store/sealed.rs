@@ -65,6 +65,8 @@ pub const SEALED: &[SealedColumn] = &[
     sealed!("notices"."sealed_account" by "notice_id"),
     sealed!("notices"."sealed_correction" by "notice_id"),
     sealed!("provider_events"."sealed_body" by "method_kind", "event_id"),
+    sealed!("webhook_endpoints"."sealed_secret" by "endpoint_id"),
+    sealed!("webhook_endpoints"."sealed_old_secret" by "endpoint_id"),
 ];
 
 #[derive(Debug, FromRow)]

@@ -7,8 +7,8 @@ use super::destinations::SealedDestination;
 use super::dialect::{Value, sql};
 use super::{NewSubmission, StoreError, Tx};
 use crate::domain::{
-    AffiliateId, Currency, Destination, Money, OrgId, PayoutId, Reference, SubmissionId,
-    TransferId, TransferState,
+    AffiliateId, Currency, Destination, Money, OrgId, PayoutId, PayoutOrigin, Reference,
+    SubmissionId, TransferId, TransferState,
 };
 
 const TRANSFER_INSERT: &str = "
@@ -18,7 +18,7 @@ const TRANSFER_INSERT: &str = "
 
 const TRANSFERS_OF: &str = "
     SELECT t.transfer_id, t.payout_id, t.affiliate_id, t.currency, t.amount_minor, t.reference,
-           t.state, t.provider_id, t.settled_at, p.destination_id, d.kind, d.sealed
+           t.state, t.provider_id, t.settled_at, p.origin, p.destination_id, d.kind, d.sealed
     FROM transfers t JOIN payouts p ON p.org_id = t.org_id AND p.payout_id = t.payout_id
     LEFT JOIN destinations d ON d.org_id = p.org_id AND d.destination_id = p.destination_id
     WHERE t.org_id = $1 AND t.submission_id = $2 ORDER BY t.position";
@@ -69,6 +69,7 @@ struct TransferRow {
     state: TransferState,
     provider_id: Option<String>,
     settled_at: Option<DateTime<Utc>>,
+    origin: PayoutOrigin,
     #[sqlx(flatten)]
     destination: SealedDestination,
 }
@@ -84,6 +85,7 @@ pub struct Transfer {
     pub state: TransferState,
     pub provider_id: Option<String>,
     pub settled_at: Option<DateTime<Utc>>,
+    pub origin: PayoutOrigin,
     pub destination: Destination,
 }
 
@@ -167,6 +169,7 @@ impl Tx {
                 state: row.state,
                 provider_id: row.provider_id,
                 settled_at: row.settled_at,
+                origin: row.origin,
                 destination,
             })
         };

@@ -16,11 +16,14 @@ macro_rules! on_both {
     };
 }
 
+mod api_keys;
+mod canaries;
 mod crash;
 mod cycle;
 mod daemon;
 mod demo;
 mod imports;
+mod keys;
 mod ledger;
 mod notify;
 mod orders;

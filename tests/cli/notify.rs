@@ -58,7 +58,7 @@ fn staff() -> String {
 
 fn the_daemon_tells_others_and_an_operator_sees_it_and_tells_it_again(mut place: Place) {
     let _rail = Rail::start(&mut place);
-    orders::write_payable(&mut place, "data", 3);
+    orders::write_payable(&place, "data", 3);
     place.run(&["import", "data", "--org", "acme"]).code(0);
     place.set("AUTH__JWT_SECRET", SECRET);
     place.set("NOTIFY__ALLOW_PRIVATE", true);

@@ -96,6 +96,46 @@ impl Place {
         }
     }
 
+    /// Every row of every table as text; of a SQLite file, nothing: its bytes can be read.
+    pub fn rows(&self) -> Vec<String> {
+        let Some(database) = &self.database else { return Vec::new() };
+        const TABLES: &str = "SELECT CAST(table_name AS TEXT) FROM information_schema.tables
+             WHERE table_schema = 'public' ORDER BY 1";
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let mut connection = PgConnection::connect(&database.url()).await.expect("it is up");
+            let tables: Vec<(String,)> =
+                sqlx::query_as(TABLES).fetch_all(&mut connection).await.expect("tables");
+            let mut rows = Vec::new();
+            for (table,) in tables {
+                let all =
+                    AssertSqlSafe(format!("SELECT '{table}: ' || CAST(t AS TEXT) FROM {table} t"));
+                let found: Vec<(String,)> =
+                    sqlx::query_as(all).fetch_all(&mut connection).await.expect("rows");
+                rows.extend(found.into_iter().map(|(row,)| row));
+            }
+            rows
+        })
+    }
+
+    /// Every file of the place, by its path in it.
+    pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut folders = vec![self.folder.path().to_path_buf()];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder of ours") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Ok(bytes) = std::fs::read(&path) {
+                    let within = path.strip_prefix(self.folder.path()).expect("in the place");
+                    files.push((within.to_path_buf(), bytes));
+                }
+            }
+        }
+        files
+    }
+
     /// Runs `payoutd`, which must end with 0, and reads its answer.
     pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
         self.run(&[arguments, &["--json"]].concat()).code(0).json()

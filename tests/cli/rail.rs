@@ -21,7 +21,12 @@ pub struct Rail {
 impl Rail {
     /// Starts a sandbox and points the place at it.
     pub fn start(place: &mut Place) -> Self {
-        let mut process = place.start(&["sandbox", "--listen", "127.0.0.1:0"]);
+        Self::start_with(place, &[])
+    }
+
+    /// Starts a sandbox with more arguments.
+    pub fn start_with(place: &mut Place, more: &[&str]) -> Self {
+        let mut process = place.start(&[&["sandbox", "--listen", "127.0.0.1:0"], more].concat());
         process.says("; Ctrl-C");
         let err = process.err();
         let (_, rest) = err.split_once("http://").expect("an address");

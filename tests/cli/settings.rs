@@ -124,7 +124,8 @@ fn secrets_are_printed_by_no_command_and_in_no_error() {
 
 #[test]
 fn a_database_that_cannot_be_reached_is_named_without_its_password() {
-    let place = Place::bare();
+    let mut place = Place::bare();
+    place.set("VAULT__MASTER_KEYS", "mk-test=AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=");
     let url = "postgres://pay:hunter2@127.0.0.1:1/pay";
     let begun = Instant::now();
     let ran = place.run(&["--database-url", url, "check"]).code(1);

@@ -23,6 +23,7 @@ mod crash;
 mod guards;
 mod keys;
 mod matrix;
+mod methods;
 mod model;
 mod notify;
 mod rails;

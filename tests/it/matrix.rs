@@ -30,8 +30,12 @@ pub struct World {
     pub key: String,
     /// An endpoint of webhooks.
     pub endpoint: String,
-    /// A payout that waits.
+    /// A method of `ana`'s that nobody has proven.
+    pub method: String,
+    /// A payout that was not sent yet.
     pub payout: String,
+    /// One that waits for an approver.
+    pub large: String,
 }
 
 /// Who calls: the headers that they send.
@@ -61,7 +65,12 @@ struct Proofs {
 async fn world(h: &Harness, api: &Api) -> World {
     h.leaves_money_under_way();
     h.enrol(program("creator"), &["ana", "ben"]).await;
-    h.earn("ana", "order", &[5_000]).await;
+    let (creator, usd) = ("creator".parse().expect("an id"), h.wallet_key("ana").currency);
+    let limit = h.engine.approve_above(&h.work(), &h.org, &creator, (usd, Some(2_000))).await;
+    limit.expect("a limit");
+    h.earn("ana", "order", &[20_000]).await;
+    let payout = h.ask("ana", 1_000).await.expect("a payout").to_string();
+    let large = h.ask("ana", 2_001).await.expect("a payout").to_string();
     h.change(
         "INSERT INTO alerts (org_id, alert_id, kind, subject, message, times, opened_at, last_at)
          SELECT 'acme', 'al_1', 'review', 'sub_1', 'look', 1, created_at, created_at FROM orgs",
@@ -71,8 +80,11 @@ async fn world(h: &Harness, api: &Api) -> World {
     let key = made(&keys, &h.org, Permission::ALL.to_vec(), None).await.id().to_string();
     let url = json!({ "url": "http://127.0.0.1:9443/hook" });
     let endpoint = api.post(&h.staff(), "/webhook-endpoints", url).await.ok();
-    let payout = h.ask("ana", 2_000).await.expect("a payout").to_string();
-    World { key, endpoint: id_in(&endpoint, "endpointId"), payout }
+    let method =
+        json!({ "affiliateId": "ana", "type": "paypal", "destination": { "email": "a@b.c" } });
+    let method = api.post(&h.staff(), "/finance/payment-methods", method).await.ok();
+    let (method, endpoint) = (id_in(&method, "id"), id_in(&endpoint, "endpointId"));
+    World { key, endpoint, method, payout, large }
 }
 
 /// The id that an answer gives.
@@ -345,12 +357,17 @@ async fn call(api: &Api, row: &Row, headers: &Headers, instead: Option<&str>) ->
     if !row.query.is_empty() {
         path = format!("{path}?{}", row.query);
     }
+    let mut body = row.body.as_ref().map(Value::to_string);
+    if let (Some(about), Some(instead)) = (row.about, instead) {
+        path = path.replace(about, instead);
+        body = body.map(|body| body.replace(about, instead));
+    }
     let mut request = api.bare(&row.method.to_uppercase(), &path);
     for (name, value) in headers {
         request = request.header(*name, value);
     }
-    answer(match &row.body {
-        Some(body) => request.json(body),
+    answer(match body {
+        Some(body) => request.header("content-type", "application/json").body(body),
         None => request,
     })
     .await

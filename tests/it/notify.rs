@@ -372,6 +372,41 @@ on_both! {
         assert_eq!(written, 0);
     }
 
+    async fn what_is_being_told_is_not_replayed_and_what_waits_goes_at_once(h: &Harness) {
+        let receiver = Receiver::open().await;
+        let endpoint = one_event(h, &receiver.url).await.endpoint.endpoint_id;
+        receiver.answers(&["500"]);
+        deliver(h).await;
+        let event = delivery(h).await.event_id;
+        let replay = Replay { again: Again::Event(event), endpoint_id: None };
+        assert_eq!(h.notifier().replay(&by(), &h.org, &replay).await.expect("a replay"), 1);
+        assert_eq!(delivery(h).await.next_attempt_at, Some(h.clock.now()));
+        let now = h.clock.now();
+        let lease = (now, now + TimeDelta::seconds(40));
+        let mut tx = h.store.begin().await.expect("a transaction");
+        let claimed = tx.deliveries_claim(&h.org, &endpoint, lease, 8).await.expect("a claim");
+        tx.commit().await.expect("a commit");
+        assert_eq!((claimed.len(), claimed[0].failures), (1, 0));
+        assert_eq!(h.notifier().replay(&by(), &h.org, &replay).await.expect("a replay"), 0);
+        assert_eq!(deliver(h).await, 0, "somebody has it in hand");
+        h.clock.advance(TimeDelta::seconds(40));
+        assert_eq!(h.notifier().replay(&by(), &h.org, &replay).await.expect("a replay"), 1);
+        assert_eq!(deliver(h).await, 1);
+    }
+
+    async fn what_had_not_reached_a_deleted_endpoint_is_dropped(h: &Harness) {
+        let receiver = Receiver::open().await;
+        let endpoint = one_event(h, &receiver.url).await.endpoint.endpoint_id;
+        h.notifier().delete(&by(), &h.org, &endpoint).await.expect("gone");
+        let stands = delivery(h).await;
+        assert_eq!((stands.status, stands.next_attempt_at), (DeliveryStatus::Dropped, None));
+        assert_eq!((deliver(h).await, receiver.heard().len()), (0, 0));
+        let again = Again::Event(stands.event_id);
+        let replay = Replay { again, endpoint_id: Some(endpoint) };
+        let refused = h.notifier().replay(&by(), &h.org, &replay).await.expect_err("it is gone");
+        assert_eq!(refused.code(), "no_endpoint");
+    }
+
     async fn a_run_of_many_payouts_is_told_in_a_few_statements(h: &Harness) {
         let receiver = Receiver::open().await;
         h.enrol(program("creator"), &[]).await;
@@ -414,6 +449,38 @@ on_both! {
         let rotations = acts.iter().filter(|(action, _)| action == "webhook_endpoint.secret_rotated");
         assert_eq!(rotations.count(), 2);
         assert!(acts.iter().all(|(_, detail)| !detail.contains("whsec_")), "{acts:?}");
+    }
+
+    async fn secrets_are_sealed_and_signed_with_after_the_orgs_key_has_changed(h: &Harness) {
+        let receiver = Receiver::open().await;
+        let first = one_event(h, &receiver.url).await;
+        let endpoint = &first.endpoint.endpoint_id;
+        let second = h.notifier().rotate(&by(), &h.org, endpoint).await.expect("a rotation");
+        let doomed = add(h, "http://127.0.0.1:9009/", "*").await.endpoint.endpoint_id;
+        h.notifier().delete(&by(), &h.org, &doomed).await.expect("gone");
+        let sealed = "SELECT sealed_secret, sealed_old_secret FROM webhook_endpoints WHERE deleted_at IS NULL";
+        let before: Vec<(String, String)> = h.database.rows(sealed).await;
+        for secret in [&first, &second] {
+            let secret = secret.secret.reveal();
+            assert!(!before[0].0.contains(&secret) && !before[0].1.contains(&secret));
+        }
+        h.engine.rotate_keys(&h.work(), &h.org).await.expect("a rotation of keys");
+        let after: Vec<(String, String)> = h.database.rows(sealed).await;
+        assert!(before[0].0 != after[0].0 && before[0].1 != after[0].1);
+        deliver(h).await;
+        let heard = receiver.heard().remove(0);
+        for secret in [&first, &second] {
+            assert_eq!(signed(&heard, &secret.secret.reveal(), h.clock.now()), 1);
+        }
+        // Moved to another endpoint, it does not open, and nothing is sent that is not signed.
+        let other = add(h, "http://127.0.0.1:9009/", "*").await.endpoint.endpoint_id;
+        h.change(&format!(
+            "UPDATE webhook_endpoints SET sealed_secret = (SELECT sealed_secret FROM webhook_endpoints
+             WHERE endpoint_id = '{other}') WHERE endpoint_id = '{endpoint}'"
+        )).await;
+        h.change(&format!("UPDATE webhook_deliveries SET status = 'pending', next_attempt_at = created_at WHERE endpoint_id = '{endpoint}'")).await;
+        h.notifier().deliver_due().await.expect_err("a secret of another endpoint");
+        assert_eq!(receiver.heard().len(), 0);
     }
 
     async fn a_name_that_turns_inward_after_it_was_added_is_not_called(h: &Harness) {
@@ -529,8 +596,8 @@ on_both! {
         kept_sorted.sort_unstable();
         expected.sort_unstable();
         assert_eq!(kept_sorted, expected);
-        let secrets: Vec<(String,)> = h.database.rows("SELECT secret FROM webhook_endpoints").await;
-        assert_eq!(secrets, [(String::new(),)]);
+        let secrets: Vec<(Option<String>,)> = h.database.rows("SELECT sealed_secret FROM webhook_endpoints").await;
+        assert_eq!(secrets, [(None,)]);
     }
 
     async fn what_means_nothing_is_refused_over_http(h: &Harness) {

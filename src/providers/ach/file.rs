@@ -15,6 +15,8 @@ use crate::providers::{Outgoing, OutgoingItem, Problem, Sent};
 
 /// What tells files of one minute apart.
 const MODIFIERS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+/// What Nacha's rules call an entry that only proves an account.
+const PROVES_ACCOUNT: &str = "ACCTVERIFY";
 const MINUTES_A_DAY: i64 = 24 * 60;
 /// Trace numbers of one file, and files until they begin again.
 const TRACES_A_FILE: i64 = 10_000;
@@ -27,10 +29,10 @@ const FILES_A_ROUND: i64 = 1_000;
 pub(super) fn render(settings: &AchSettings, outgoing: &Outgoing) -> Result<String, Unfit> {
     let mut traces = Traces::of(settings, outgoing.sequence);
     let mut batches = Vec::new();
-    for ((effective, sec), items) in grouped(settings, outgoing) {
+    for ((effective, sec, proves_account), items) in grouped(settings, outgoing) {
         for items in parts(items) {
             let number = batches.len() as u32 + 1;
-            let header = Header { effective, sec, number };
+            let header = Header { effective, sec, proves_account, number };
             batches.push(batch(settings, outgoing, header, &items, &mut traces));
         }
     }
@@ -114,11 +116,12 @@ fn problem_of(item: &OutgoingItem) -> Option<Problem> {
     None
 }
 
-/// The payments by effective day and kind of receiver: persons (PPD), companies (CCD).
+/// The payments by effective day, kind of receiver (persons: PPD, companies: CCD) and whether they
+/// only prove an account.
 fn grouped<'a>(
     settings: &AchSettings,
     outgoing: &'a Outgoing,
-) -> BTreeMap<(NaiveDate, &'static str), Vec<&'a OutgoingItem>> {
+) -> BTreeMap<(NaiveDate, &'static str, bool), Vec<&'a OutgoingItem>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for item in &outgoing.items {
         let sec = match item.destination.get("accountHolderType") {
@@ -126,7 +129,7 @@ fn grouped<'a>(
             _ => "PPD",
         };
         let effective = effective_on(settings, outgoing.sent_at, item.amount.minor);
-        groups.entry((effective, sec)).or_default().push(item);
+        groups.entry((effective, sec, item.proves_account)).or_default().push(item);
     }
     groups
 }
@@ -152,6 +155,7 @@ fn parts(items: Vec<&OutgoingItem>) -> Vec<Vec<&OutgoingItem>> {
 struct Header {
     effective: NaiveDate,
     sec: &'static str,
+    proves_account: bool,
     number: u32,
 }
 
@@ -163,6 +167,10 @@ fn batch(
     traces: &mut Traces,
 ) -> Batch {
     let mut entries: Vec<Entry> = items.iter().map(|item| entry(item, traces.next())).collect();
+    let description = match header.proves_account {
+        true => PROVES_ACCOUNT,
+        false => settings.entry_description.as_str(),
+    };
     let mut service_class = ServiceClass::Credits;
     if is_balanced(settings) {
         let sum = items.iter().fold(0_i64, |sum, item| sum.saturating_add(item.amount.minor));
@@ -174,7 +182,7 @@ fn batch(
         company_name: settings.company_name.clone(),
         company_id: settings.company_id.clone(),
         sec: header.sec.to_owned(),
-        description: settings.entry_description.clone(),
+        description: description.to_owned(),
         effective: Some(header.effective),
         odfi: settings.odfi.clone(),
         number: header.number,

@@ -70,6 +70,38 @@ impl Line {
         self.patiently(request).await
     }
 
+    /// Buys a payee's own token with a code, once: a code is good for one.
+    pub(super) async fn buy_token(&self, code: &str, return_url: &str) -> Result<Answer, Failure> {
+        exchange(self.tokens.buying(&self.http, &self.base, code, return_url)).await
+    }
+
+    /// Asks for `path` with a payee's own token, patiently.
+    ///
+    /// # Errors
+    /// [`Problem`] if no answer came but ones that may pass.
+    pub(super) async fn get_for(
+        &self,
+        token: &SecretString,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Answer, Problem> {
+        let mut url = endpoint(&self.base, path);
+        url.query_pairs_mut().extend_pairs(query);
+        patiently(|| async {
+            let request = self.http.get(url.clone()).bearer_auth(token.expose_secret());
+            match exchange(request).await {
+                Ok(answer) if answer.may_pass() => {
+                    Err(Setback::Passing { error: problem_of(&answer), wait: answer.retry_after })
+                }
+                Ok(answer) => Ok(answer),
+                Err(Failure::NoToken(error) | Failure::Unsent(error) | Failure::Lost(error)) => {
+                    Err(Setback::Passing { error, wait: None })
+                }
+            }
+        })
+        .await
+    }
+
     async fn patiently(&self, request: impl Fn() -> RequestBuilder) -> Result<Answer, Problem> {
         patiently(|| async {
             match self.authorized(&request).await {

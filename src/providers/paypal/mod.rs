@@ -6,6 +6,7 @@
 
 mod call;
 mod certificate;
+mod consent;
 mod event;
 mod look_up;
 mod token;
@@ -24,8 +25,10 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::http::{Failure, base_url, http_client};
-use super::{Delivery, Found, Heard, Outgoing, OutgoingItem, Problem, Provider, Sent, Terms};
-use crate::domain::MethodKind;
+use super::{
+    Delivery, Found, Heard, Outgoing, OutgoingItem, Problem, Provider, Sent, Terms, Vetted,
+};
+use crate::domain::{Destination, MethodKind};
 use call::Line;
 use webhook::Seal;
 
@@ -42,6 +45,10 @@ const PAGE_SIZES: RangeInclusive<usize> = 1..=1_000;
 pub struct PaypalSettings {
     /// `https://api-m.paypal.com`, or its sandbox.
     pub base_url: String,
+    /// The page on which payees consent to show us their account.
+    pub authorize_url: String,
+    /// Our own page that they come back to; empty if nobody may.
+    pub return_url: String,
     /// The application's id; empty if the rail is not used.
     pub client_id: String,
     /// The application's secret; never printed.
@@ -111,6 +118,7 @@ fn checked_base(settings: &PaypalSettings) -> Result<Url, Problem> {
     if settings.timeout_ms == 0 {
         return bad("paypal.timeout_ms is 0; a call needs some time".to_owned());
     }
+    consent::check_pages(settings)?;
     base_url("paypal.base_url", &settings.base_url)
 }
 
@@ -171,6 +179,14 @@ impl Provider for Paypal {
                 Err(problem)
             }
         }
+    }
+
+    fn consent_address(&self, state: &str) -> Result<String, Problem> {
+        consent::address(&self.settings, state)
+    }
+
+    async fn hear_consent(&self, code: &str, destination: &Destination) -> Vetted {
+        self.hear(code, destination).await
     }
 
     async fn authenticate(&self, delivery: Delivery<'_>) -> Heard {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::{Client, RequestBuilder, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -69,6 +69,21 @@ impl Tokens {
     /// Drops whatever is held: the next call fetches.
     pub(super) async fn drop_held(&self) {
         *self.held.lock().await = None;
+    }
+
+    /// The call that buys a payee's token with the code that a consent gave.
+    pub(super) fn buying(
+        &self,
+        http: &Client,
+        base: &Url,
+        code: &str,
+        return_url: &str,
+    ) -> RequestBuilder {
+        let form =
+            [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", return_url)];
+        let request = http.post(endpoint(base, &["v1", "oauth2", "token"]));
+        let secret = self.client_secret.expose_secret();
+        request.basic_auth(&self.client_id, Some(secret)).form(&form)
     }
 
     async fn fetch(&self, http: &Client, base: &Url) -> Result<Token, Setback<Problem>> {

@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use chrono::TimeDelta;
 use serde_json::json;
 
-use super::Refusal;
+use super::{Refusal, consent};
 use crate::domain::Reference;
 use crate::sandbox::Sandbox;
 
@@ -38,7 +38,7 @@ impl FromRequestParts<Sandbox> for Caller {
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str, scheme: &str) -> Option<&'a str> {
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str, scheme: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()?.strip_prefix(scheme)
 }
 
@@ -51,9 +51,16 @@ pub(super) async fn grant_token(
     let denied = |status: StatusCode, error: &str, words: &str| {
         (status, Json(json!({"error": error, "error_description": words}))).into_response()
     };
-    if !header(&headers, AUTHORIZATION.as_str(), "Basic ").is_some_and(names_an_application) {
+    let application = header(&headers, AUTHORIZATION.as_str(), "Basic ").and_then(application);
+    let Some(application) = application else {
         let words = "Client Authentication failed";
         return denied(StatusCode::UNAUTHORIZED, "invalid_client", words);
+    };
+    if body.split('&').any(|pair| pair == "grant_type=authorization_code") {
+        return match consent::exchange(&sandbox, &application, &body) {
+            Ok(granted) => Json(granted).into_response(),
+            Err((error, words)) => denied(StatusCode::BAD_REQUEST, error, words),
+        };
     }
     if !body.split('&').any(|pair| pair == "grant_type=client_credentials") {
         let words = "unsupported grant_type";
@@ -72,11 +79,11 @@ pub(super) async fn grant_token(
     Json(granted).into_response()
 }
 
-/// Whether basic credentials hold an id and a secret, neither empty.
-fn names_an_application(credentials: &str) -> bool {
-    let decoded = BASE64_STANDARD.decode(credentials.trim()).unwrap_or_default();
-    let Some(colon) = decoded.iter().position(|byte| *byte == b':') else { return false };
-    colon > 0 && colon + 1 < decoded.len()
+/// The id in basic credentials that hold an id and a secret, neither empty.
+fn application(credentials: &str) -> Option<String> {
+    let decoded = BASE64_STANDARD.decode(credentials.trim()).ok()?;
+    let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    (!id.is_empty() && !secret.is_empty()).then(|| id.to_owned())
 }
 
 #[cfg(test)]
@@ -86,10 +93,10 @@ mod tests {
     #[test]
     fn any_application_is_known_but_not_nobody() {
         // "id:secret", "a:b", ":", ":secret", "id:", "", "id"
-        assert!(names_an_application("aWQ6c2VjcmV0"));
-        assert!(names_an_application("YTpi"));
+        assert_eq!(application("aWQ6c2VjcmV0").as_deref(), Some("id"));
+        assert_eq!(application("YTpi").as_deref(), Some("a"));
         for nobody in ["Og==", "OnNlY3JldA==", "aWQ6", "", "aWQ=", "%%%"] {
-            assert!(!names_an_application(nobody), "{nobody}");
+            assert_eq!(application(nobody), None, "{nobody}");
         }
     }
 }

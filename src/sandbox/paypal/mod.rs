@@ -2,6 +2,7 @@
 
 mod access;
 mod ask;
+mod consent;
 mod control;
 mod ledger;
 mod notifications;
@@ -32,6 +33,7 @@ use ask::{Ask, AskedItem};
 use ledger::{Batch, Item};
 use show::Page;
 
+pub(super) use consent::Consent;
 pub(super) use control::routes as control_routes;
 pub use ledger::ItemStatus;
 pub(super) use ledger::{Event, Ledger};
@@ -61,6 +63,8 @@ pub(super) fn routes() -> Router<Sandbox> {
     };
     Router::new()
         .route("/v1/oauth2/token", post(grant_token))
+        .route("/signin/authorize", get(consent::page))
+        .route("/v1/identity/openidconnect/userinfo", get(consent::show_person))
         .route("/v1/payments/payouts", post(create))
         .route("/v1/payments/payouts/{id}", get(show_batch))
         .route("/v1/payments/payouts-item/{id}", get(show_item))

@@ -233,6 +233,7 @@ fn rail(base_url: &str, change: Value) -> Arc<dyn Provider> {
         "batch_size": 500, "timeout_ms": 30_000, "page_size": 1_000,
         "note": "Your commission", "email_subject": "You have been paid",
         "posts_per_minute": 10_000, "call_off_unclaimed_days": 0, "webhook_ids": "",
+        "authorize_url": "http://localhost/signin/authorize", "return_url": "https://pay.example/back",
         "webhook_verify": "certificate", "webhook_cert_hosts": "", "webhook_ca_file": "",
     });
     for (key, value) in change.as_object().expect("settings") {

@@ -49,12 +49,14 @@ pub struct Row {
     /// What the call is answered with.
     pub status: u16,
     pub other: Option<Other>,
+    /// The id in body and query that another partner may not ask about.
+    pub about: Option<&'static str>,
 }
 
 impl Row {
     fn new(method: &'static str, path: &'static str, rule: Rule, status: u16) -> Self {
         let (ids, query) = (Vec::new(), String::new());
-        Self { method, path, rule, ids, query, body: None, status, other: None }
+        Self { method, path, rule, ids, query, body: None, status, other: None, about: None }
     }
 
     fn id(mut self, name: &'static str, id: &str) -> Self {
@@ -67,15 +69,18 @@ impl Row {
         self
     }
 
-    #[expect(dead_code, reason = "for rows that ask for something")]
     fn query(mut self, query: &str) -> Self {
         self.query = query.to_owned();
         self
     }
 
-    #[expect(dead_code, reason = "for rows that partners may call")]
     fn other(mut self, other: Other) -> Self {
         self.other = Some(other);
+        self
+    }
+
+    fn about(mut self, id: &'static str) -> Self {
+        self.about = Some(id);
         self
     }
 }
@@ -96,8 +101,141 @@ fn delete(path: &'static str, rule: Rule) -> Row {
     Row::new("delete", path, rule, 204)
 }
 
-/// Every operation of the document. Each call is about things of the partner `ana`.
+/// Every operation of the document. Each call is about things of the partner `ana`. They are called
+/// in this order, by everybody who may.
 pub fn rows(world: &World) -> Vec<Row> {
+    [
+        partners(world),
+        methods(world),
+        commissions(),
+        payouts(world),
+        wallets(),
+        keys(world),
+        webhooks(world),
+    ]
+    .concat()
+}
+
+fn methods(world: &World) -> Vec<Row> {
+    use Rule::{Open, Partner, Read, Write};
+    let own = |method: &'static str, path, status| {
+        Row::new(method, path, Partner, status).id("methodId", &world.method).other(Other::Gone)
+    };
+    let staff = |path| {
+        let row = post(path, Write("methods:write"), 200).id("methodId", &world.method);
+        row.body(json!({ "note": "seen a bank statement" }))
+    };
+    let bring = |email: &str| json!({ "affiliateId": "ana", "type": "paypal", "destination": { "email": email } });
+    vec![
+        get("/client/finance/payment-methods", Partner).other(Other::OwnAlone),
+        post("/client/finance/payment-methods", Partner, 201)
+            .body(bring("x@example.com"))
+            .about("ana")
+            .other(Other::Gone),
+        own("get", METHOD, 200),
+        own("patch", METHOD, 200).body(json!({ "label": "mine" })),
+        own("post", "/client/finance/payment-methods/{methodId}/verify", 200),
+        own("post", "/client/finance/payment-methods/{methodId}/confirm", 409)
+            .body(json!({ "amounts": [0.12, 0.34] })),
+        Row::new("get", "/client/finance/payment-methods/paypal/callback", Open, 404)
+            .query("state=x&code=c"),
+        get("/finance/payment-methods", Read("methods:read")),
+        post("/finance/payment-methods", Write("methods:write"), 201).body(bring("y@example.com")),
+        staff("/finance/payment-methods/{methodId}/verify"),
+        staff("/finance/payment-methods/{methodId}/reject"),
+        staff("/finance/payment-methods/{methodId}/disable"),
+        own("delete", METHOD, 204),
+    ]
+}
+
+const METHOD: &str = "/client/finance/payment-methods/{methodId}";
+
+fn partners(world: &World) -> Vec<Row> {
+    use Rule::{Partner, ReadOwn, WriteOwn};
+    let source = json!({ "type": "affiliate", "affiliateId": "ana", "program": "creator" });
+    vec![
+        get("/client/affiliate/me", Partner).other(Other::OwnAlone),
+        get("/client/affiliate/me/earnings", Partner)
+            .query("program=creator")
+            .other(Other::OwnAlone),
+        get("/finance/payouts", ReadOwn("payouts:read"))
+            .query("source.affiliateId=ana")
+            .other(Other::OwnAlone),
+        get("/finance/payouts/{payoutId}", ReadOwn("payouts:read"))
+            .id("payoutId", &world.payout)
+            .other(Other::Gone),
+        get("/finance/payouts/{payoutId}/lines", ReadOwn("payouts:read"))
+            .id("payoutId", &world.payout)
+            .other(Other::Gone),
+        post("/finance/payouts/request", WriteOwn("payouts:request"), 201)
+            .body(json!({ "amount": 10, "currency": "USD", "source": source }))
+            .about("ana")
+            .other(Other::Gone),
+    ]
+}
+
+fn commissions() -> Vec<Row> {
+    use Rule::{Read, Write};
+    let sale = |id: &str| {
+        json!({
+            "commissionId": id, "affiliateId": "ana", "orderId": id, "orderAmount": 50,
+            "amount": 5, "currency": "USD", "convertedAt": "2026-03-02T08:00:00Z",
+        })
+    };
+    vec![
+        get("/affiliate/commissions", Read("commissions:read")),
+        post("/affiliate/commissions", Write("commissions:write"), 201).body(sale("one")),
+        post("/affiliate/commissions/bulk", Write("commissions:write"), 200)
+            .body(json!({ "commissions": [sale("two")] })),
+        post("/affiliate/commissions/process-held", Write("commissions:write"), 200),
+        get("/affiliate/commissions/{commissionId}", Read("commissions:read"))
+            .id("commissionId", "order-0"),
+        post("/affiliate/commissions/{commissionId}/reverse", Write("commissions:write"), 200)
+            .id("commissionId", "order-0")
+            .body(json!({ "refundId": "re_1", "amount": 0.5, "reason": "one of two" })),
+    ]
+}
+
+fn payouts(world: &World) -> Vec<Row> {
+    use Rule::{Approver, Write};
+    let write = Write("payouts:write");
+    let reason = "the provider says so";
+    vec![
+        post("/finance/payouts/{payoutId}/approve", Approver, 200)
+            .id("payoutId", &world.large)
+            .body(json!({ "note": "seen the orders" })),
+        post("/finance/payouts/{payoutId}/mark", write, 409)
+            .id("payoutId", &world.payout)
+            .body(json!({ "finding": "paid", "reason": reason })),
+        post("/finance/payouts/{payoutId}/resend", write, 409)
+            .id("payoutId", &world.payout)
+            .body(json!({ "nothingWasPaid": true, "reason": reason })),
+        post("/finance/payouts/{payoutId}/cancel", write, 200)
+            .id("payoutId", &world.payout)
+            .body(json!({ "reason": "a mistake" })),
+        post("/finance/payouts/{payoutId}/retry", write, 201).id("payoutId", &world.payout),
+    ]
+}
+
+fn wallets() -> Vec<Row> {
+    use Rule::{Read, Write};
+    let of_ana = |row: Row| row.id("affiliateId", "ana").id("currency", "USD");
+    let why = json!({ "reason": "it looks odd" });
+    let adjustment = json!({ "adjustmentId": "ad_1", "amount": 5, "reason": "a bonus" });
+    vec![
+        get("/wallets", Read("wallets:read")),
+        of_ana(get("/wallets/{affiliateId}/{currency}", Read("wallets:read"))),
+        of_ana(get("/wallets/{affiliateId}/{currency}/entries", Read("wallets:read"))),
+        of_ana(post("/wallets/{affiliateId}/{currency}/adjustments", Write("wallets:write"), 201))
+            .body(adjustment),
+        of_ana(post("/wallets/{affiliateId}/{currency}/freeze", Write("wallets:write"), 200))
+            .body(why.clone()),
+        of_ana(post("/wallets/{affiliateId}/{currency}/unfreeze", Write("wallets:write"), 200))
+            .body(why),
+    ]
+}
+
+fn keys(world: &World) -> Vec<Row> {
     use Rule::{Read, Write};
     let key = json!({ "name": "cron", "permissions": ["keys:write"] });
     vec![
@@ -109,35 +247,13 @@ pub fn rows(world: &World) -> Vec<Row> {
         get("/keys", Read("keys:read")),
         post("/keys", Write("keys:write"), 201).body(key),
         delete("/keys/{keyId}", Write("keys:write")).id("keyId", &world.key),
-        post("/finance/payouts/{payoutId}/approve", Rule::Approver, 200)
-            .id("payoutId", &world.payout)
-            .body(json!({ "note": "seen" })),
-        post("/finance/payouts/{payoutId}/cancel", Write("payouts:write"), 200)
-            .id("payoutId", &world.payout)
-            .body(json!({ "reason": "a mistake" })),
-        post("/finance/payouts/{payoutId}/retry", Write("payouts:write"), 201)
-            .id("payoutId", &world.payout),
-        // It is not in review: whoever may ask is told so.
-        post("/finance/payouts/{payoutId}/mark", Write("payouts:write"), 409)
-            .id("payoutId", &world.payout)
-            .body(json!({ "finding": "paid", "reason": "the bank says so" })),
-        post("/finance/payouts/{payoutId}/resend", Write("payouts:write"), 409)
-            .id("payoutId", &world.payout)
-            .body(json!({ "nothingWasPaid": true, "reason": "the bank says so" })),
-        post("/affiliate/commissions/{commissionId}/reverse", Write("commissions:write"), 200)
-            .id("commissionId", "order-0")
-            .body(json!({ "refundId": "re_1", "amount": 0.5 })),
-        get("/wallets", Read("wallets:read")),
-        get(WALLET, Read("wallets:read")).id("affiliateId", "ana").id("currency", "USD"),
-        get("/wallets/{affiliateId}/{currency}/entries", Read("wallets:read"))
-            .id("affiliateId", "ana")
-            .id("currency", "USD"),
-        of_wallet("/wallets/{affiliateId}/{currency}/freeze", 200)
-            .body(json!({ "reason": "looks odd" })),
-        of_wallet("/wallets/{affiliateId}/{currency}/unfreeze", 200)
-            .body(json!({ "reason": "fine" })),
-        of_wallet("/wallets/{affiliateId}/{currency}/adjustments", 201)
-            .body(json!({ "adjustmentId": "a-1", "amount": -0.5, "reason": "a fee" })),
+    ]
+}
+
+fn webhooks(world: &World) -> Vec<Row> {
+    use Rule::{Read, Write};
+    const ENDPOINT: &str = "/webhook-endpoints/{endpointId}";
+    vec![
         get("/webhook-endpoints", Read("webhooks:read")),
         post("/webhook-endpoints", Write("webhooks:write"), 201)
             .body(json!({ "url": "http://127.0.0.1:9443/another" })),
@@ -153,11 +269,3 @@ pub fn rows(world: &World) -> Vec<Row> {
         delete(ENDPOINT, Write("webhooks:write")).id("endpointId", &world.endpoint),
     ]
 }
-
-/// A change of ana's wallet.
-fn of_wallet(path: &'static str, status: u16) -> Row {
-    post(path, Rule::Write("wallets:write"), status).id("affiliateId", "ana").id("currency", "USD")
-}
-
-const WALLET: &str = "/wallets/{affiliateId}/{currency}";
-const ENDPOINT: &str = "/webhook-endpoints/{endpointId}";
