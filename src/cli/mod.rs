@@ -84,7 +84,11 @@ enum LogFormatArg {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon: schedules, payouts, reconciliation, until SIGTERM or Ctrl-C
-    Run,
+    Run {
+        /// One role alone, so that the two scale and are exposed apart
+        #[arg(long, value_name = "ROLE")]
+        only: Option<serve::Role>,
+    },
     /// Run the whole cycle on sample data against a sandbox on loopback, then stay up
     Demo {
         /// Leave when the cycle is through, instead of staying up
@@ -168,13 +172,13 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
     let flags = flags(&args)?;
     let config = Config::load(args.config.as_deref(), environment(), &flags)?;
     let level = match &args.command {
-        Command::Run => config.log.level,
+        Command::Run { .. } => config.log.level,
         // One command prints its own story; its log starts at warnings unless asked for more.
         _ => config.log_level_or(telemetry::LogLevel::Warn),
     };
     telemetry::init(config.log.format, level)?;
     match args.command {
-        Command::Run => serve::run(&config).await,
+        Command::Run { only } => serve::run(&config, only).await,
         Command::Demo { once } => demo::run(&config, output, once).await,
         Command::Sandbox(args) => sandbox::run(args).await,
         Command::Import { path, org } => import::run(&config, output, &path, &org).await,

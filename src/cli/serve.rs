@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::ValueEnum;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -16,27 +17,38 @@ use crate::config::Config;
 use crate::notify::{Courier, Notifier};
 use crate::{daemon, http};
 
-/// Runs the daemon until it is told to stop.
-pub async fn run(config: &Config) -> anyhow::Result<Exit> {
+/// One of the daemon's two roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Answers the API, and hears webhooks; no schedules, no runs, no deliveries.
+    Api,
+    /// Schedules, runs and deliveries; hears webhooks where [http] listen is set, and has no API.
+    Jobs,
+}
+
+/// Runs the daemon, or one role of it, until it is told to stop.
+pub async fn run(config: &Config, only: Option<Role>) -> anyhow::Result<Exit> {
+    if only == Some(Role::Api) && config.http.listen().is_none() {
+        let words = "--only api has nothing to listen on: set [http] listen, as 127.0.0.1:8320";
+        return Err(UsageError(words.to_owned()).into());
+    }
     let listener = match config.http.listen() {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
     let app = App::open(config).await?;
     let notifier = notifier(config, &app.engine)?;
-    let desk = desk(&app, config, notifier.clone())?;
+    let mut desk = desk(&app, config, notifier.clone())?;
+    desk.serves_api = only != Some(Role::Jobs);
     let stop = CancellationToken::new();
     daemon::stop_on_signals(&stop)?;
     let served = listener.map(|listener| tokio::spawn(http::serve(listener, desk, stop.clone())));
-    let (courier, told) = (Courier::new(notifier), stop.clone());
-    let told = tokio::spawn(async move { courier.run(&told).await });
-    let drain = Duration::from_millis(config.jobs.drain_ms);
-    let drained = daemon::run(&app.runner, drain, &stop).await;
-    // The server stops with the daemon, also if the daemon could not start.
-    stop.cancel();
-    if tokio::time::timeout(drain, told).await.is_err() {
-        warn!(event = "notify.drain.timed_out", "what is in hand is found by its lease");
-    }
+    let drained = if only == Some(Role::Api) {
+        stop.cancelled().await;
+        Ok(true)
+    } else {
+        work(config, &app, notifier, &stop).await
+    };
     if let Some(served) = served {
         served.await?;
     }
@@ -44,6 +56,26 @@ pub async fn run(config: &Config) -> anyhow::Result<Exit> {
         app.engine.store.close().await;
     }
     Ok(Exit::Done)
+}
+
+/// Schedules and runs, and beside them the courier of outgoing webhooks; whether all that was in hand
+/// was finished.
+async fn work(
+    config: &Config,
+    app: &App,
+    notifier: Notifier,
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let (courier, told) = (Courier::new(notifier), stop.clone());
+    let told = tokio::spawn(async move { courier.run(&told).await });
+    let drain = Duration::from_millis(config.jobs.drain_ms);
+    let drained = daemon::run(&app.runner, drain, stop).await;
+    // The others stop with the daemon, also if the daemon could not start.
+    stop.cancel();
+    if tokio::time::timeout(drain, told).await.is_err() {
+        warn!(event = "notify.drain.timed_out", "what is in hand is found by its lease");
+    }
+    drained
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -68,6 +100,7 @@ fn desk(app: &App, config: &Config, notifier: Notifier) -> anyhow::Result<http::
         gatekeeper: Gatekeeper::new(store, clock, &config.auth)?,
         limits,
         cors_origins: settings.cors_origins().into(),
+        serves_api: true,
         proxies: http::Proxies::parse(&settings.trusted_proxies).map_err(no_proxy)?,
     })
 }

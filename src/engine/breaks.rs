@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use serde_json::json;
 use tracing::info;
 
 use super::statement::{Sheet, StatedPayment, moved_within, speaks_by_letters};
@@ -151,6 +152,8 @@ impl Engine {
             let closed = tx.break_close(org, id, &work.actor, note, self.clock.now()).await?;
             let closed = closed.ok_or_else(|| EngineError::NoBreak { break_id: id.clone() })?;
             self.pass_alerts(&mut tx, work, org, vec![closed]).await?;
+            let act = ("break.closed", id.as_str());
+            self.keep_act(&mut tx, org, work, act, json!({ "note": note })).await?;
             Ok(tx.commit().await?)
         })
         .await?;

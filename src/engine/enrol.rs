@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 
+use serde_json::json;
+
 use super::{Engine, EngineError, Verdict, Work};
-use crate::domain::{AffiliateId, NewAffiliate, NewProgram, OrgId, ProgramId};
+use crate::domain::{AffiliateId, BatchId, NewAffiliate, NewProgram, OrgId, ProgramId};
 use crate::store::{AffiliateRow, ProgramRow};
 
 impl Engine {
@@ -24,22 +26,34 @@ impl Engine {
             tx.org_ensure(org, now).await?;
             let ids: Vec<_> = programs.iter().map(|p| &p.program_id).collect();
             let rows = tx.programs_wanted(org, &ids).await?;
-            let mut known: HashMap<ProgramId, ProgramRow> =
-                rows.into_iter().map(|row| (row.program_id.clone(), row)).collect();
+            let mut known: HashMap<ProgramId, Vec<ProgramRow>> = HashMap::new();
+            for row in rows {
+                known.entry(row.program_id.clone()).or_default().push(row);
+            }
             let mut verdicts = Vec::with_capacity(programs.len());
             let mut fresh = Vec::new();
             for program in programs {
                 let row = program_row(program);
                 match known.get(&program.program_id) {
-                    Some(known) => verdicts.push(compare_program(known, &row)),
+                    Some(known) => {
+                        // One of several currencies is as good as the only one.
+                        let of_currency = known.iter().find(|known| known.currency == row.currency);
+                        let known = of_currency.unwrap_or(&known[0]);
+                        verdicts.push(compare_program(known, &row));
+                    }
                     None => {
-                        known.insert(program.program_id.clone(), row);
+                        known.insert(program.program_id.clone(), vec![row]);
                         fresh.push(program);
                         verdicts.push(Verdict::New);
                     }
                 }
             }
             tx.programs_insert(org, &fresh, now).await?;
+            for program in &fresh {
+                let act = ("program.created", program.program_id.as_str());
+                let detail = json!({ "title": program.title, "imported": true });
+                self.keep_act(&mut tx, org, work, act, detail).await?;
+            }
             tx.commit().await?;
             Ok(verdicts)
         })
@@ -91,6 +105,15 @@ impl Engine {
                 }
             }
             tx.affiliates_insert(org, &fresh, now).await?;
+            if let Some((first, ..)) = fresh.first() {
+                // One act for the batch; an affiliate that comes alone is found by its own id.
+                let batch: BatchId = self.clock.mint();
+                let subject =
+                    if fresh.len() == 1 { first.affiliate_id.as_str() } else { batch.as_str() };
+                let detail = json!({ "affiliates": fresh.len(), "imported": true });
+                let act = ("affiliate.created", subject);
+                self.keep_act(&mut tx, org, work, act, detail).await?;
+            }
             tx.commit().await?;
             Ok(verdicts)
         })

@@ -20,6 +20,8 @@ mod ledger;
 mod mail;
 mod methods;
 mod outcome;
+mod preview;
+mod programs;
 mod proving;
 mod prune;
 mod reconcile;
@@ -59,6 +61,8 @@ pub use audit::{AuditLine, INVARIANTS};
 pub use breaks::{Against, Compared};
 pub use explain::{Explanation, WalletExplanation};
 pub use methods::{BroughtMethod, MethodEdit, MethodError};
+pub use preview::Preview;
+pub use programs::{AffiliateChange, ProgramChange};
 pub use proving::{ConsentSaid, Consented, Started};
 pub use prune::Keep;
 pub use reconcile::Reach;
@@ -176,6 +180,8 @@ pub enum EngineError {
     NoBreak { break_id: BreakId },
     #[error("program {program_id} does not exist in this org, or has no {currency}")]
     NoProgram { program_id: String, currency: String },
+    #[error("program {program_id} does not exist in this org")]
+    UnknownProgram { program_id: ProgramId },
     #[error("affiliate {affiliate_id} does not exist in this org")]
     NoAffiliate { affiliate_id: AffiliateId },
     #[error("affiliate {affiliate_id} is in program {program_id}, and not in the one named")]
@@ -245,7 +251,7 @@ impl EngineError {
             Self::NoWallet { .. } => "no_wallet",
             Self::NoAlert { .. } => "no_alert",
             Self::NoBreak { .. } => "no_break",
-            Self::NoProgram { .. } => "no_program",
+            Self::NoProgram { .. } | Self::UnknownProgram { .. } => "no_program",
             Self::NoAffiliate { .. } => "no_affiliate",
             Self::WrongProgram { .. } => "wrong_program",
             Self::KeyReused { .. } => "key_reused",
@@ -275,6 +281,7 @@ impl EngineError {
                 | Self::NoAlert { .. }
                 | Self::NoBreak { .. }
                 | Self::NoProgram { .. }
+                | Self::UnknownProgram { .. }
                 | Self::NoAffiliate { .. }
                 | Self::WrongProgram { .. }
                 | Self::KeyReused { .. }
@@ -326,7 +333,10 @@ impl Engine {
     }
 
     /// Keeps an act of `work`'s actor in the audit log, within the transaction of the act.
-    async fn keep_act(
+    ///
+    /// # Errors
+    /// [`EngineError::Store`].
+    pub async fn keep_act(
         &self,
         tx: &mut Tx,
         org: &OrgId,

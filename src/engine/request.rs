@@ -163,7 +163,7 @@ impl Engine {
     }
 }
 
-fn in_scope(scope: &Scope, candidate: &Candidate) -> bool {
+pub(super) fn in_scope(scope: &Scope, candidate: &Candidate) -> bool {
     let kind = candidate.method.as_ref().map(|method| method.kind);
     scope.has_program(&candidate.program_id)
         && scope.has_currency(candidate.currency)
@@ -171,7 +171,10 @@ fn in_scope(scope: &Scope, candidate: &Candidate) -> bool {
 }
 
 /// The method to pay by, if every gate lets the candidate pass; otherwise all that fail.
-fn pass(candidate: &Candidate, intent: Intent) -> Result<&CandidateMethod, Vec<GateCheck>> {
+pub(super) fn pass(
+    candidate: &Candidate,
+    intent: Intent,
+) -> Result<&CandidateMethod, Vec<GateCheck>> {
     let failing: Vec<_> =
         check_gates(candidate, intent).into_iter().filter(|check| !check.passed).collect();
     match &candidate.method {

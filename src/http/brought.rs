@@ -19,6 +19,22 @@ pub(super) struct ExactBody<T> {
     pub bytes: Vec<u8>,
 }
 
+/// The longest text of a field, in characters.
+const LONGEST_TEXT: usize = 256;
+
+/// A text that is neither empty nor too long, and holds no control characters.
+///
+/// # Errors
+/// 422 with the field's name, and without what stands there.
+pub(super) fn checked_text(field: &str, text: String) -> Result<String, Problem> {
+    let fits = (1..=LONGEST_TEXT).contains(&text.chars().count());
+    if fits && !text.chars().any(char::is_control) {
+        return Ok(text);
+    }
+    let detail = format!("{field} is to be 1 to {LONGEST_TEXT} characters, and no control ones");
+    Err(Problem::meaningless("text_unusable", detail))
+}
+
 /// What stands behind the `?`.
 pub(super) struct Asked<T>(pub T);
 

@@ -4,16 +4,20 @@
 //! It speaks plain HTTP; TLS is a proxy's in front of it. Whatever goes wrong is answered by
 //! problem details (RFC 9457) with a stable `code`. A route is one line below, with who may use it.
 
+mod affiliates;
 mod alerts;
 mod amount;
 mod around;
 mod audit_log;
 mod body;
+mod breaks;
 mod brought;
 mod commissions;
+mod decisions;
 mod docs;
 mod door;
 mod earning;
+mod jobs;
 mod keys;
 mod me;
 mod methods;
@@ -21,10 +25,12 @@ mod page;
 mod payout_acts;
 mod payouts;
 mod problem;
+mod programs;
 mod proxies;
 mod rates;
 mod requesting;
 mod reversals;
+mod runs;
 mod schemas;
 mod serve;
 mod staff_methods;
@@ -38,6 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use utoipa_axum::router::OpenApiRouter;
@@ -53,6 +60,9 @@ use problem::Problem;
 
 pub use proxies::Proxies;
 pub use serve::serve;
+
+/// How long the database may take to say that it is there.
+const READY_TIME: Duration = Duration::from_secs(2);
 
 /// How much of a request is listened to, and how long an answer may take.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +89,9 @@ pub struct Desk {
     pub limits: Limits,
     /// The origins whose pages may call from browsers; none by default.
     pub cors_origins: Arc<[String]>,
+    /// Whether the API and its document are served. Providers' webhooks and what tells whether the
+    /// process is well always are: they store a fact or answer a proxy, whoever hears them.
+    pub serves_api: bool,
     /// Who may say for whom they ask.
     pub proxies: Proxies,
 }
@@ -87,11 +100,20 @@ pub struct Desk {
 fn api(desk: &Desk) -> OpenApiRouter<Desk> {
     use Permission as P;
     Door::new(desk.clone(), OpenApiRouter::with_openapi(docs::document()))
+        .route(Access::read(P::AffiliatesRead), routes!(affiliates::list))
+        .route(Access::write(P::AffiliatesWrite), routes!(affiliates::create))
+        .route(Access::read(P::AffiliatesRead), routes!(affiliates::show))
+        .route(Access::write(P::AffiliatesWrite), routes!(affiliates::change))
+        .route(Access::read(P::AffiliatesRead), routes!(affiliates::explain))
         .route(Access::read(P::CommissionsRead), routes!(commissions::list))
         .route(Access::write(P::CommissionsWrite), routes!(commissions::create))
         .route(Access::write(P::CommissionsWrite), routes!(commissions::create_many))
         .route(Access::write(P::CommissionsWrite), routes!(commissions::process_held))
         .route(Access::read(P::CommissionsRead), routes!(commissions::show))
+        .route(Access::read(P::ProgramsRead), routes!(programs::list))
+        .route(Access::write(P::ProgramsWrite), routes!(programs::create))
+        .route(Access::read(P::ProgramsRead), routes!(programs::show))
+        .route(Access::write(P::ProgramsWrite), routes!(programs::change))
         .route(Access::read(P::ReconcileRead), routes!(alerts::list))
         .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
         .route(Access::PARTNER, routes!(me::show))
@@ -100,6 +122,19 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write_own(P::PayoutsRequest), routes!(requesting::request))
         .route(Access::read_own(P::PayoutsRead), routes!(payouts::show))
         .route(Access::read_own(P::PayoutsRead), routes!(payouts::lines))
+        .route(Access::read(P::JobsRead), routes!(jobs::list))
+        .route(Access::read(P::JobsRead), routes!(jobs::show))
+        .route(Access::write(P::JobsWrite), routes!(jobs::dry_run))
+        .route(Access::read(P::JobsRead), routes!(jobs::next))
+        .route(Access::write(P::JobsWrite), routes!(jobs::pause))
+        .route(Access::write(P::JobsWrite), routes!(jobs::resume))
+        .route(Access::write(P::JobsWrite), routes!(jobs::run))
+        .route(Access::read(P::ReconcileRead), routes!(breaks::list))
+        .route(Access::write(P::ReconcileWrite), routes!(breaks::close))
+        .route(Access::read(P::JobsRead), routes!(runs::list))
+        .route(Access::read(P::JobsRead), routes!(runs::show))
+        .route(Access::read(P::JobsRead), routes!(runs::decisions))
+        .route(Access::read(P::JobsRead), routes!(runs::log))
         .route(Access::PARTNER, routes!(methods::list, methods::add))
         .route(Access::PARTNER, routes!(methods::show, methods::change, methods::disable))
         .route(Access::PARTNER, routes!(methods::verify))
@@ -139,11 +174,12 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
 
 fn routes(desk: Desk) -> Router {
     let (api, document) = api(&desk).split_for_parts();
+    let spoken = if desk.serves_api { api.merge(docs::pages(document)) } else { Router::new() };
     let (clock, time) = (desk.engine.clock.clone(), desk.limits.answer_time);
     let origins = Arc::clone(&desk.cors_origins);
-    let routes = api
-        .merge(docs::pages(document))
+    let routes = spoken
         .route("/livez", get(alive))
+        .route("/readyz", get(ready))
         .route("/webhooks/{provider}/{org}", post(webhooks::receive))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -151,9 +187,20 @@ fn routes(desk: Desk) -> Router {
     around::layers(routes, clock, time, &origins)
 }
 
-/// The process is up and answers; whether its database does is for `doctor` to say.
+/// The process is up and answers.
 async fn alive() -> &'static str {
     "ok\n"
+}
+
+/// The process answers and so does its database: a proxy may send callers here.
+async fn ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
+    let asked = tokio::time::timeout(READY_TIME, desk.engine.store.database_now()).await;
+    if matches!(asked, Ok(Ok(_))) {
+        return Ok("ok\n");
+    }
+    let detail = "the database does not answer";
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
+    Err(problem.retry_after(problem::RETRY_AFTER_S))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

@@ -57,6 +57,19 @@ pub(super) fn key(cursor: Option<&str>) -> Result<String, Problem> {
     bytes.filter(|key| !key.is_empty() && !key.contains('\0')).ok_or_else(bad_cursor)
 }
 
+/// The two parts of a key that has two; empty for the first page.
+///
+/// # Errors
+/// 400 if it is none of ours.
+pub(super) fn pair(cursor: Option<&str>) -> Result<(String, String), Problem> {
+    let key = key(cursor)?;
+    if key.is_empty() {
+        return Ok((String::new(), String::new()));
+    }
+    let (first, second) = key.split_once(' ').ok_or_else(bad_cursor)?;
+    Ok((first.to_owned(), second.to_owned()))
+}
+
 /// 400: the cursor is none of this list's.
 pub(super) fn bad_cursor() -> Problem {
     Problem::unreadable("bad_cursor", "the cursor is none that a list gave out")
@@ -90,6 +103,14 @@ impl<T> Page<T> {
             data: rows.into_iter().map(show).collect(),
             next_cursor: last.map(|key| BASE64.encode(key)),
         }
+    }
+}
+
+impl<T, E> Page<Result<T, E>> {
+    /// The page, if all of it can be shown.
+    pub fn whole(self) -> Result<Page<T>, E> {
+        let data = self.data.into_iter().collect::<Result<_, _>>()?;
+        Ok(Page { data, next_cursor: self.next_cursor })
     }
 }
 

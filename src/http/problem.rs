@@ -167,6 +167,7 @@ impl From<EngineError> for Problem {
             E::NoWallet { .. }
             | E::NoAlert { .. }
             | E::NoBreak { .. }
+            | E::UnknownProgram { .. }
             | E::NoAffiliate { .. }
             | E::NoPayout { .. }
             | E::NoProgram { .. }

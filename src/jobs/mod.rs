@@ -1,6 +1,7 @@
 //! Jobs: what runs when. Thin: a job's file says which engine function it calls, and nothing
 //! here moves money.
 
+mod asked;
 mod audit_ledger;
 mod catalog;
 mod definition;
@@ -13,6 +14,7 @@ mod runner;
 mod schedule;
 mod submit_transfers;
 
+pub use asked::JobError;
 pub use catalog::{Catalog, CatalogError};
 pub use definition::{Definition, DefinitionError, JobKind, MisfirePolicy, Task};
 pub use period::Period;

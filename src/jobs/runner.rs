@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{Actor, BatchId, RunId};
 use crate::engine::{Engine, EngineError, Reach, Tally, Work};
-use crate::store::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow, StoreError};
+use crate::store::{NewRun, PauseRow, RunEnd, RunLease, RunRow, ScheduleRow, StoreError};
 
 /// An instant that is older than this when it is noticed was missed.
 const MISSED_AFTER: TimeDelta = TimeDelta::minutes(1);
@@ -73,9 +73,11 @@ impl Runner {
     pub async fn tick(&self) -> Result<(), StoreError> {
         let now = self.engine.clock.now();
         let known = self.engine.store.schedules().await?;
+        let pauses = self.engine.store.job_pauses().await?;
         for job in self.catalog.iter().filter(|job| job.enabled) {
             let row = known.iter().find(|row| row.job_id == job.job_id);
-            self.look_at(job, row, now).await?;
+            let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
+            self.look_at(job, row, pause, now).await?;
         }
         self.rescue().await
     }
@@ -84,6 +86,7 @@ impl Runner {
         &self,
         job: &Definition,
         row: Option<&ScheduleRow>,
+        pause: Option<&PauseRow>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         // A new or edited job starts now: no storm of instants it never had.
@@ -95,6 +98,7 @@ impl Runner {
         }
         let mut tx = self.engine.store.begin().await?;
         for (scheduled_for, skipped) in sort_out(job.misfire, &instants, now) {
+            let skipped = skipped.or_else(|| pause.map(paused));
             if let Some(reason) = &skipped {
                 warn!(event = "job.run.skipped", job_id = job.job_id, %scheduled_for, reason);
             }
@@ -142,6 +146,13 @@ impl Runner {
             }
             return Ok(());
         };
+        // It was queued before somebody paused the job.
+        let pauses = self.engine.store.job_pauses().await?;
+        let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
+        if let Some(pause) = pause.filter(|_| run.trigger_kind == "schedule") {
+            self.skip(&run.run_id, &paused(pause)).await?;
+            return Ok(());
+        }
         let lease = self.new_lease(run.run_id.clone());
         if !self.start(&lease).await? {
             self.skip(&run.run_id, "overlap: the run before it was still running").await?;
@@ -213,7 +224,7 @@ impl Runner {
         }
     }
 
-    fn new_run(
+    pub(super) fn new_run(
         &self,
         job: &Definition,
         trigger_kind: &'static str,
@@ -368,6 +379,10 @@ impl Runner {
               error.code = code, error.message = message);
         Ok(())
     }
+}
+
+fn paused(pause: &PauseRow) -> String {
+    format!("paused by {}: {}", pause.paused_by, pause.reason)
 }
 
 /// Which instants are run and which are only recorded, by the misfire policy.

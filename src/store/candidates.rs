@@ -34,11 +34,18 @@ macro_rules! candidates {
 }
 
 // A balance of exactly 0 is no candidate. Keyset pages: page 1,000 costs what page 1 does.
-const CANDIDATES_PAGE: &str = candidates!(
-    "AND w.available_minor <> 0
+macro_rules! candidates_page {
+    ($lock:literal) => {
+        candidates!(
+            "AND w.available_minor <> 0
       AND (w.affiliate_id, w.currency) > ($3, $4)
-    ORDER BY w.affiliate_id, w.currency LIMIT $5 {lock:w}"
-);
+    ORDER BY w.affiliate_id, w.currency LIMIT $5",
+            $lock
+        )
+    };
+}
+const CANDIDATES_PAGE: &str = candidates_page!(" {lock:w}");
+const CANDIDATES_AFTER: &str = candidates_page!("");
 const CANDIDATE_LOCK: &str = candidates!(
     @ "(m.method_id = $5 OR ($5 = '' AND m.is_default = 1))",
     "AND w.affiliate_id = $3 AND w.currency = $4 {lock:w}"
@@ -199,6 +206,25 @@ impl Store {
     ) -> Result<Vec<Candidate>, StoreError> {
         let query = sql(CANDIDATES_OF_AFFILIATE).bind(org).bind(period).bind(affiliate);
         let rows: Vec<CandidateRow> = query.read_all(&self.pools).await?;
+        Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
+    }
+
+    /// The next wallets with a balance other than 0 after the wallet `after`, as they stand, for a
+    /// look that changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn candidates_after(
+        &self,
+        org: &OrgId,
+        period: &str,
+        after: Option<&WalletKey>,
+        limit: i64,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let (affiliate, currency) =
+            after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
+        let query = sql(CANDIDATES_AFTER).bind(org).bind(period).bind(affiliate).bind(currency);
+        let rows: Vec<CandidateRow> = query.bind(limit).read_all(&self.pools).await?;
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 

@@ -21,6 +21,13 @@ const DECISIONS_SKIPPED: &str = "
     FROM decisions
     WHERE org_id = $1 AND run_id = $2 AND payout_id IS NULL
     ORDER BY affiliate_id, currency LIMIT $3";
+const DECISIONS_PAGE: &str = "
+    SELECT run_id, affiliate_id, currency, program_id, available_minor, payout_id, first_gate,
+           failing_gates, decided_at
+    FROM decisions
+    WHERE org_id = $1 AND run_id = $2 AND (affiliate_id, currency) > ($3, $4)
+      AND (first_gate = $5 OR $5 = '')
+    ORDER BY affiliate_id, currency LIMIT $6";
 const DECISION_COUNTS: &str = "
     SELECT first_gate, currency, COUNT(*) AS decisions,
            CAST(SUM(available_minor) AS BIGINT) AS amount_minor
@@ -152,6 +159,23 @@ impl Store {
     ) -> Result<Vec<DecisionRow>, StoreError> {
         let query = sql(DECISIONS_SKIPPED).bind(org).bind(run).bind(limit);
         query.read_all(&self.pools).await
+    }
+
+    /// A page of a run's decisions after (affiliate, currency), under one first failing gate or
+    /// under any (`""`).
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn decisions_page(
+        &self,
+        org: &OrgId,
+        run: &RunId,
+        (affiliate, currency): (&str, &str),
+        gate: &str,
+        limit: i64,
+    ) -> Result<Vec<DecisionRow>, StoreError> {
+        let query = sql(DECISIONS_PAGE).bind(org).bind(run).bind(affiliate).bind(currency);
+        query.bind(gate).bind(limit).read_all(&self.pools).await
     }
 
     /// A run's decisions, counted by first failing gate and currency.

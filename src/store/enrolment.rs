@@ -25,7 +25,8 @@ const PROGRAMS_WANTED: &str = "
     FROM wanted
     CROSS JOIN programs p
     JOIN program_currencies pc ON pc.org_id = p.org_id AND pc.program_id = p.program_id
-    WHERE p.org_id = $1 AND p.program_id = wanted.program_id";
+    WHERE p.org_id = $1 AND p.program_id = wanted.program_id
+    ORDER BY p.program_id, pc.place, pc.currency";
 const PROGRAM_INSERT: &str = "
     INSERT INTO programs (org_id, program_id, title, status, hold_days, auto_credit, auto_payout,
                           created_at) {rows}";

@@ -23,8 +23,10 @@ mod keys;
 mod letters;
 mod methods;
 mod partners;
+mod pauses;
 mod payment_methods;
 mod payouts;
+mod programs;
 mod provider_events;
 mod reads;
 mod reversals;
@@ -61,10 +63,12 @@ pub use keys::OrgKey;
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
 pub use methods::{Blame, FiledMethod, MethodChange, PaidMethod};
 pub use partners::{BalanceRow, EarningKey, EarningRow, PartnerEnrolment, ReferralCount, TermsRow};
+pub use pauses::PauseRow;
 pub use payment_methods::{
     HeldMethod, MethodOwner, MethodsHeld, MethodsOf, NewPaymentMethod, PaymentMethod, Proving,
 };
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
+pub use programs::{AffiliateFilter, AffiliateStand, CurrencyTerms, ProgramStand};
 pub use provider_events::NewProviderEvent;
 pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutQuery, PayoutRow, PayoutSum,

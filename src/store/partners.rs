@@ -13,7 +13,7 @@ const ENROLMENTS_OF_PARTNER: &str = "
     SELECT affiliate_id, program_id, code, status FROM affiliates
     WHERE org_id = $1 AND partner_id = $2 ORDER BY affiliate_id";
 const TERMS_OF_PARTNER: &str = "
-    SELECT DISTINCT pc.program_id, pc.currency, pc.min_payout_minor, pc.place
+    SELECT DISTINCT pc.program_id, pc.currency, pc.min_payout_minor, pc.approval_minor, pc.place
     FROM affiliates a
     JOIN program_currencies pc ON pc.org_id = a.org_id AND pc.program_id = a.program_id
     WHERE a.org_id = $1 AND a.partner_id = $2
@@ -86,6 +86,8 @@ pub struct TermsRow {
     pub program_id: ProgramId,
     pub currency: Currency,
     pub min_payout_minor: i64,
+    /// A payout of more than this waits for an approval.
+    pub approval_minor: Option<i64>,
     /// 0 for the program's first currency.
     pub place: i64,
 }

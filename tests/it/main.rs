@@ -16,6 +16,7 @@ mod adjustments;
 mod api;
 mod api_partner;
 mod api_requests;
+mod api_staff;
 mod approval;
 mod audit;
 mod breaks;

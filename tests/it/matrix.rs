@@ -26,6 +26,8 @@ const METHODS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
 /// What the calls are about: all of it is the partner `ana`'s, or the org's.
 pub struct World {
+    /// A run of a job.
+    pub run: String,
     /// Another key than those that call.
     pub key: String,
     /// An endpoint of webhooks.
@@ -76,15 +78,23 @@ async fn world(h: &Harness, api: &Api) -> World {
          SELECT 'acme', 'al_1', 'review', 'sub_1', 'look', 1, created_at, created_at FROM orgs",
     )
     .await;
+    h.change(
+        "INSERT INTO breaks (org_id, break_id, kind, method_kind, subject, currency, source, reason,
+                             found_at)
+         SELECT 'acme', 'br_1', 'unknown_here', 'paypal', 'REF', 'USD', 'sheet', 'look', created_at
+         FROM orgs",
+    )
+    .await;
     let keys = Keys::new(h.store.clone(), h.clock.clone());
     let key = made(&keys, &h.org, Permission::ALL.to_vec(), None).await.id().to_string();
     let url = json!({ "url": "http://127.0.0.1:9443/hook" });
     let endpoint = api.post(&h.staff(), "/webhook-endpoints", url).await.ok();
+    let run = h.job("prune").await.run_id.to_string();
     let method =
         json!({ "affiliateId": "ana", "type": "paypal", "destination": { "email": "a@b.c" } });
     let method = api.post(&h.staff(), "/finance/payment-methods", method).await.ok();
     let (method, endpoint) = (id_in(&method, "id"), id_in(&endpoint, "endpointId"));
-    World { key, endpoint, method, payout, large }
+    World { key, endpoint, method, payout, large, run }
 }
 
 /// The id that an answer gives.

@@ -164,6 +164,7 @@ impl Harness {
             gatekeeper: gatekeeper.expect("usable settings"),
             limits,
             cors_origins: Arc::from([]),
+            serves_api: true,
             proxies: Proxies::default(),
         }
     }

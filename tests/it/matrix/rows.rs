@@ -107,9 +107,11 @@ pub fn rows(world: &World) -> Vec<Row> {
     [
         partners(world),
         methods(world),
+        programs(),
         commissions(),
         payouts(world),
         wallets(),
+        jobs(world),
         keys(world),
         webhooks(world),
     ]
@@ -171,6 +173,56 @@ fn partners(world: &World) -> Vec<Row> {
             .body(json!({ "amount": 10, "currency": "USD", "source": source }))
             .about("ana")
             .other(Other::Gone),
+    ]
+}
+
+fn programs() -> Vec<Row> {
+    use Rule::{Read, Write};
+    let enrolment = json!({
+        "affiliateId": "cem", "program": "shop", "partnerId": "partner-cem", "name": "Cem",
+        "email": "cem@example.com", "code": "CEM",
+    });
+    let terms = json!([{ "currency": "USD", "minPayout": 10 }]);
+    vec![
+        get("/affiliate/programs", Read("programs:read")),
+        post("/affiliate/programs", Write("programs:write"), 201)
+            .body(json!({ "program": "shop", "title": "Shop", "currencies": terms })),
+        get("/affiliate/programs/{program}", Read("programs:read")).id("program", "creator"),
+        patch("/affiliate/programs/{program}", Write("programs:write"))
+            .id("program", "shop")
+            .body(json!({ "status": "paused" })),
+        get("/affiliate/affiliates", Read("affiliates:read")),
+        post("/affiliate/affiliates", Write("affiliates:write"), 201).body(enrolment),
+        get("/affiliate/affiliates/{affiliateId}", Read("affiliates:read"))
+            .id("affiliateId", "ana"),
+        patch("/affiliate/affiliates/{affiliateId}", Write("affiliates:write"))
+            .id("affiliateId", "cem")
+            .body(json!({ "status": "suspended" })),
+        get("/affiliate/{affiliateId}/explain", Read("affiliates:read")).id("affiliateId", "ana"),
+    ]
+}
+
+fn jobs(world: &World) -> Vec<Row> {
+    use Rule::{Read, Write};
+    let (read, write) = (Read("jobs:read"), Write("jobs:write"));
+    let pays = |row: Row| row.id("jobId", "auto-payout");
+    let of_run = |row: Row| row.id("runId", &world.run);
+    vec![
+        get("/jobs", read),
+        pays(get("/jobs/{jobId}", read)),
+        pays(get("/jobs/{jobId}/next", read)),
+        pays(post("/jobs/{jobId}/dry-run", write, 200)),
+        pays(post("/jobs/{jobId}/pause", write, 204)).body(json!({ "reason": "a look first" })),
+        pays(post("/jobs/{jobId}/resume", write, 204)),
+        pays(post("/jobs/{jobId}/run", write, 202)),
+        get("/runs", read),
+        of_run(get("/runs/{runId}", read)),
+        of_run(get("/runs/{runId}/decisions", read)),
+        of_run(get("/runs/{runId}/log", read)),
+        get("/reconcile/breaks", Read("reconcile:read")),
+        post("/reconcile/breaks/{breakId}/close", Write("reconcile:write"), 204)
+            .id("breakId", "br_1")
+            .body(json!({ "note": "seen" })),
     ]
 }
 

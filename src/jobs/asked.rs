@@ -1,0 +1,122 @@
+//! What people ask of jobs over the API: pause and resume a schedule, run it now. Jobs belong to the
+//! installation, so the staff of one of several orgs may not.
+
+use serde_json::json;
+use thiserror::Error;
+use tracing::info;
+
+use super::{CatalogError, Definition, Runner};
+use crate::domain::{OrgId, RunId};
+use crate::engine::{EngineError, Work};
+use crate::store::StoreError;
+
+/// Why something was not done to a job.
+#[derive(Debug, Error)]
+pub enum JobError {
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(
+        "job {job_id} works for other orgs too: who runs the installation does this, at the command \
+         line"
+    )]
+    Shared { job_id: String },
+    #[error("job {job_id} is waiting or running already ({run_id}): look at that run")]
+    UnderWay { job_id: String, run_id: RunId },
+    #[error("job {job_id} is paused already: resume it first to give another reason")]
+    Paused { job_id: String },
+    #[error("job {job_id} is not paused")]
+    NotPaused { job_id: String },
+}
+
+impl From<StoreError> for JobError {
+    fn from(cause: StoreError) -> Self {
+        Self::Engine(cause.into())
+    }
+}
+
+impl Runner {
+    /// Stops a job's schedule, for every replica, until somebody resumes it. What is running ends as
+    /// it would; a person may still run it.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub async fn pause(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        (job_id, reason): (&str, &str),
+    ) -> Result<(), JobError> {
+        let job = self.own_job(org, job_id).await?;
+        let mut tx = self.engine.store.begin().await?;
+        if !tx.job_pause(&job.job_id, (&work.actor, reason), self.engine.clock.now()).await? {
+            return Err(JobError::Paused { job_id: job.job_id.clone() });
+        }
+        let act = ("job.paused", job.job_id.as_str());
+        self.engine.keep_act(&mut tx, org, work, act, json!({ "reason": reason })).await?;
+        tx.commit().await?;
+        info!(event = "job.paused", job_id = job.job_id, reason, actor = %work.actor);
+        Ok(())
+    }
+
+    /// Lets a paused job's schedule go on. What fell due meanwhile stays skipped.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub async fn resume(&self, work: &Work, org: &OrgId, job_id: &str) -> Result<(), JobError> {
+        let job = self.own_job(org, job_id).await?;
+        let mut tx = self.engine.store.begin().await?;
+        if !tx.job_resume(&job.job_id).await? {
+            return Err(JobError::NotPaused { job_id: job.job_id.clone() });
+        }
+        let act = ("job.resumed", job.job_id.as_str());
+        self.engine.keep_act(&mut tx, org, work, act, json!({})).await?;
+        tx.commit().await?;
+        info!(event = "job.resumed", job_id = job.job_id, actor = %work.actor);
+        Ok(())
+    }
+
+    /// Queues a run of a job for the next worker that looks, enabled or not, paused or not.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub async fn queue_now(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        job_id: &str,
+    ) -> Result<RunId, JobError> {
+        let job = self.own_job(org, job_id).await?;
+        let mut tx = self.engine.store.begin().await?;
+        if let Some(run_id) = tx.run_open(&job.job_id).await? {
+            return Err(JobError::UnderWay { job_id: job.job_id.clone(), run_id });
+        }
+        let run = self.new_run(job, "manual", None, work.actor.as_str());
+        tx.run_insert(&run, self.engine.clock.now()).await?;
+        let act = ("job.run_requested", job.job_id.as_str());
+        let detail = json!({ "runId": run.run_id });
+        self.engine.keep_act(&mut tx, org, work, act, detail).await?;
+        tx.commit().await?;
+        info!(event = "job.run.requested", job_id = job.job_id, run_id = %run.run_id,
+              actor = %work.actor);
+        Ok(run.run_id)
+    }
+
+    /// Whether what a job does is about one org and no other.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_own(&self, org: &OrgId, job: &Definition) -> Result<bool, StoreError> {
+        let orgs = self.engine.store.orgs().await?;
+        Ok(orgs.iter().all(|other| other == org || !job.scope.has_org(other)))
+    }
+
+    async fn own_job(&self, org: &OrgId, job_id: &str) -> Result<&Definition, JobError> {
+        let job = self.catalog.job(job_id)?;
+        if self.is_own(org, job).await? {
+            return Ok(job);
+        }
+        Err(JobError::Shared { job_id: job_id.to_owned() })
+    }
+}
