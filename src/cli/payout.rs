@@ -128,12 +128,7 @@ pub async fn run(config: &Config, output: Output, command: PayoutCommand) -> any
         }
         PayoutCommand::Approve { id, note, org } => {
             let org = app.org(org.as_deref()).await?;
-            app.engine.approve(&app.work(), &org, &payout_id(&id)?, &note).await?;
-            if output.json {
-                output.json(&json!({"payout_id": id, "status": "approved"}))?;
-            } else {
-                output.text(&format!("approved {id}; the next submit-transfers sends it"))?;
-            }
+            approve(&app, output, &org, (&id, &note)).await?;
         }
         PayoutCommand::Retry { id, org } => {
             let org = app.org(org.as_deref()).await?;
@@ -179,6 +174,19 @@ pub async fn run(config: &Config, output: Output, command: PayoutCommand) -> any
     }
     app.engine.store.close().await;
     Ok(Exit::Done)
+}
+
+async fn approve(
+    app: &App,
+    output: Output,
+    org: &OrgId,
+    (id, note): (&str, &str),
+) -> anyhow::Result<()> {
+    app.engine.approve(&app.work(), org, &payout_id(id)?, note).await?;
+    if output.json {
+        return output.json(&json!({"payout_id": id, "status": "approved"}));
+    }
+    output.text(&format!("approved {id}; the next submit-transfers sends it"))
 }
 
 fn payout_id(id: &str) -> Result<PayoutId, UsageError> {

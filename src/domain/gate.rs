@@ -153,31 +153,8 @@ fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
             let status = candidate.affiliate_status;
             (status == AffiliateStatus::Active, "affiliate active".into(), status.to_string())
         }
-        Gate::NoMethod => {
-            let found = candidate.method.as_ref().map(|method| method.kind.to_string());
-            (found.is_some(), "a payout method".into(), found.unwrap_or_else(|| "none".into()))
-        }
-        Gate::MethodUnverified => {
-            // With no method at all there is none to verify: that is the gate before this one.
-            let status = candidate.method.as_ref().map(|method| method.status);
-            // What proves a method goes to one that is not proven yet.
-            let wanted = |status| match intent.origin {
-                PayoutOrigin::Verification => status != MethodStatus::Disabled,
-                PayoutOrigin::Auto | PayoutOrigin::Person => status == MethodStatus::Verified,
-            };
-            let passed = status.is_none_or(wanted);
-            (
-                passed,
-                "method verified".into(),
-                status.map_or_else(|| "none".into(), |s| s.to_string()),
-            )
-        }
-        Gate::MethodCooling => {
-            let until = candidate.method.as_ref().and_then(|method| method.usable_from);
-            let until = until.filter(|until| intent.at < *until);
-            let found = until.map(|until| until.to_rfc3339_opts(SecondsFormat::Secs, true));
-            let found = found.map_or_else(|| "usable".into(), |until| format!("until {until}"));
-            (until.is_none(), "a destination that has cooled off since it changed".into(), found)
+        Gate::NoMethod | Gate::MethodUnverified | Gate::MethodCooling => {
+            method_check(gate, candidate.method.as_ref(), intent)
         }
         Gate::NegativeBalance => {
             (available >= 0, "a balance of 0 or more".into(), money(available))
@@ -218,6 +195,39 @@ fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
         }
     };
     GateCheck { gate, passed, wants, found }
+}
+
+/// The gates about the method alone. With no method at all there is none to verify: that is the
+/// first of them.
+fn method_check(
+    gate: Gate,
+    method: Option<&CandidateMethod>,
+    intent: Intent,
+) -> (bool, String, String) {
+    let or_none = |word: Option<String>| word.unwrap_or_else(|| "none".into());
+    match gate {
+        Gate::MethodUnverified => {
+            let status = method.map(|method| method.status);
+            // What proves a method goes to one that is not proven yet.
+            let wanted = |status| match intent.origin {
+                PayoutOrigin::Verification => status != MethodStatus::Disabled,
+                PayoutOrigin::Auto | PayoutOrigin::Person => status == MethodStatus::Verified,
+            };
+            let found = or_none(status.map(|status| status.to_string()));
+            (status.is_none_or(wanted), "method verified".into(), found)
+        }
+        Gate::MethodCooling => {
+            let until = method.and_then(|method| method.usable_from);
+            let until = until.filter(|until| intent.at < *until);
+            let found = until.map(|until| until.to_rfc3339_opts(SecondsFormat::Secs, true));
+            let found = found.map_or_else(|| "usable".into(), |until| format!("until {until}"));
+            (until.is_none(), "a destination that has cooled off since it changed".into(), found)
+        }
+        _ => {
+            let found = method.map(|method| method.kind.to_string());
+            (found.is_some(), "a payout method".into(), or_none(found))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,16 @@ on_both! {
         assert_eq!(h.wallet("ana").await, Wallet { paid: 1_200, ..Wallet::default() });
     }
 
+    async fn a_debt_is_netted_before_money_that_was_credited_earlier(h: &Harness) {
+        h.enrol(program("creator"), &["ana"]).await;
+        h.earn("ana", "o", &[2_000]).await;
+        h.clock.advance(chrono::TimeDelta::seconds(1));
+        h.adjust("ana", "fee", -300).await.expect("adjusted");
+        let part = h.ask("ana", 1_000).await.expect("a payout");
+        assert_eq!(h.lines(&part).await, [("fee".into(), -300), ("o-0".into(), 1_300)]);
+        h.settle_all().await;
+    }
+
     async fn an_id_adjusts_once_and_stands_for_one_content(h: &Harness) {
         h.enrol(program("creator"), &["ana", "ben"]).await;
         h.earn("ben", "o", &[100]).await;
