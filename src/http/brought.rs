@@ -55,6 +55,9 @@ impl<T: DeserializeOwned> FromRequest<Desk> for ExactBody<T> {
         }
         let bytes = body::read(&head.headers, body, desk.limits).await?;
         let brought = serde_json::from_slice(&bytes).map_err(|wrong| unreadable_body(&wrong))?;
+        if holds_nul(&bytes) {
+            return Err(Problem::unreadable("body_unreadable", "the body holds a NUL character"));
+        }
         Ok(Self { brought, bytes })
     }
 }
@@ -65,6 +68,16 @@ impl<T: DeserializeOwned> FromRequest<Desk> for Body<T> {
     async fn from_request(request: Request, desk: &Desk) -> Result<Self, Problem> {
         ExactBody::from_request(request, desk).await.map(|exact| Self(exact.brought))
     }
+}
+
+/// Whether a text of this JSON holds a NUL: PostgreSQL keeps no such text, and no value of ours is
+/// one. JSON writes it as `\u0000`; behind an escaped backslash it is four zeros.
+fn holds_nul(json: &[u8]) -> bool {
+    let escape = br"\u0000";
+    let is_unescaped =
+        |at: usize| json[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0;
+    let is_escape = |at: usize| json[at..].starts_with(escape) && is_unescaped(at);
+    (0..json.len()).any(is_escape)
 }
 
 /// Where a body is wrong, without repeating what stands there: it may be an account number.
