@@ -87,7 +87,7 @@ pub(super) struct Pausing {
 /// A run that waits for a worker.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Queued {
+pub(super) struct QueuedRun {
     run_id: RunId,
     #[schema(value_type = String, example = "queued")]
     state: &'static str,
@@ -230,11 +230,11 @@ pub(super) async fn next(
 
 /// Run a job now
 ///
-/// Queued for the next worker that looks, enabled or not. While a run of it waits or runs there is
+/// QueuedRun for the next worker that looks, enabled or not. While a run of it waits or runs there is
 /// no second one.
 #[utoipa::path(post, path = "/jobs/{jobId}/run", tag = "jobs", operation_id = "runJob",
     params(("jobId" = String, Path)),
-    responses((status = 202, body = Queued),
+    responses((status = 202, body = QueuedRun),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json",
          description = "A run of it waits or runs.")))]
@@ -242,9 +242,9 @@ pub(super) async fn run(
     State(desk): State<Desk>,
     who: Who,
     Ids(job): Ids<String>,
-) -> Result<(StatusCode, Json<Queued>), Problem> {
+) -> Result<(StatusCode, Json<QueuedRun>), Problem> {
     let run_id = desk.runner.queue_now(&who.work(), who.org(), &job).await?;
-    Ok((StatusCode::ACCEPTED, Json(Queued { run_id, state: "queued" })))
+    Ok((StatusCode::ACCEPTED, Json(QueuedRun { run_id, state: "queued" })))
 }
 
 /// See what a job would do

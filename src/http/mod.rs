@@ -98,9 +98,14 @@ pub struct Desk {
 
 /// Every route of the API, with who may use it.
 fn api(desk: &Desk) -> OpenApiRouter<Desk> {
+    let door = Door::new(desk.clone(), OpenApiRouter::with_openapi(docs::document()));
+    works(money(enrolment(door))).into_router()
+}
+
+/// Programs, the affiliates in them, and what these earn.
+fn enrolment(door: Door) -> Door {
     use Permission as P;
-    Door::new(desk.clone(), OpenApiRouter::with_openapi(docs::document()))
-        .route(Access::read(P::AffiliatesRead), routes!(affiliates::list))
+    door.route(Access::read(P::AffiliatesRead), routes!(affiliates::list))
         .route(Access::write(P::AffiliatesWrite), routes!(affiliates::create))
         .route(Access::read(P::AffiliatesRead), routes!(affiliates::show))
         .route(Access::write(P::AffiliatesWrite), routes!(affiliates::change))
@@ -110,31 +115,18 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write(P::CommissionsWrite), routes!(commissions::create_many))
         .route(Access::write(P::CommissionsWrite), routes!(commissions::process_held))
         .route(Access::read(P::CommissionsRead), routes!(commissions::show))
+        .route(Access::write(P::CommissionsWrite), routes!(reversals::reverse))
         .route(Access::read(P::ProgramsRead), routes!(programs::list))
         .route(Access::write(P::ProgramsWrite), routes!(programs::create))
         .route(Access::read(P::ProgramsRead), routes!(programs::show))
         .route(Access::write(P::ProgramsWrite), routes!(programs::change))
-        .route(Access::read(P::ReconcileRead), routes!(alerts::list))
-        .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
-        .route(Access::PARTNER, routes!(me::show))
+}
+
+/// What partners see and ask for, and what staff do about payouts, wallets and methods.
+fn money(door: Door) -> Door {
+    use Permission as P;
+    door.route(Access::PARTNER, routes!(me::show))
         .route(Access::PARTNER, routes!(me::earnings))
-        .route(Access::read_own(P::PayoutsRead), routes!(payouts::list))
-        .route(Access::write_own(P::PayoutsRequest), routes!(requesting::request))
-        .route(Access::read_own(P::PayoutsRead), routes!(payouts::show))
-        .route(Access::read_own(P::PayoutsRead), routes!(payouts::lines))
-        .route(Access::read(P::JobsRead), routes!(jobs::list))
-        .route(Access::read(P::JobsRead), routes!(jobs::show))
-        .route(Access::write(P::JobsWrite), routes!(jobs::dry_run))
-        .route(Access::read(P::JobsRead), routes!(jobs::next))
-        .route(Access::write(P::JobsWrite), routes!(jobs::pause))
-        .route(Access::write(P::JobsWrite), routes!(jobs::resume))
-        .route(Access::write(P::JobsWrite), routes!(jobs::run))
-        .route(Access::read(P::ReconcileRead), routes!(breaks::list))
-        .route(Access::write(P::ReconcileWrite), routes!(breaks::close))
-        .route(Access::read(P::JobsRead), routes!(runs::list))
-        .route(Access::read(P::JobsRead), routes!(runs::show))
-        .route(Access::read(P::JobsRead), routes!(runs::decisions))
-        .route(Access::read(P::JobsRead), routes!(runs::log))
         .route(Access::PARTNER, routes!(methods::list, methods::add))
         .route(Access::PARTNER, routes!(methods::show, methods::change, methods::disable))
         .route(Access::PARTNER, routes!(methods::verify))
@@ -145,31 +137,53 @@ fn api(desk: &Desk) -> OpenApiRouter<Desk> {
         .route(Access::write(P::MethodsWrite), routes!(staff_methods::verify))
         .route(Access::write(P::MethodsWrite), routes!(staff_methods::reject))
         .route(Access::write(P::MethodsWrite), routes!(staff_methods::disable))
-        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))
-        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::add))
-        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::show))
-        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::change))
-        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::delete))
-        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::rotate))
-        .route(Access::read(P::WebhooksRead), routes!(webhook_deliveries::list))
-        .route(Access::write(P::WebhooksWrite), routes!(webhook_deliveries::replay))
-        .route(Access::read(P::KeysRead), routes!(keys::list))
-        .route(Access::STAFF, routes!(keys::create))
-        .route(Access::STAFF, routes!(keys::revoke))
-        .route(Access::read(P::AuditRead), routes!(audit_log::list))
-        .route(Access::write(P::CommissionsWrite), routes!(reversals::reverse))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::list))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::show))
+        .route(Access::read_own(P::PayoutsRead), routes!(payouts::lines))
+        .route(Access::write_own(P::PayoutsRequest), routes!(requesting::request))
+        .route(Access::APPROVER, routes!(payout_acts::approve))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::cancel))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::retry))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::mark))
+        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::resend))
         .route(Access::read(P::WalletsRead), routes!(wallets::list))
         .route(Access::read(P::WalletsRead), routes!(wallets::show))
         .route(Access::read(P::WalletsRead), routes!(wallets::entries))
         .route(Access::write(P::WalletsWrite), routes!(wallets::freeze))
         .route(Access::write(P::WalletsWrite), routes!(wallets::unfreeze))
         .route(Access::write(P::WalletsWrite), routes!(wallets::adjust))
-        .route(Access::APPROVER, routes!(payout_acts::approve))
-        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::cancel))
-        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::retry))
-        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::mark))
-        .route(Access::write(P::PayoutsWrite), routes!(payout_acts::resend))
-        .into_router()
+}
+
+/// What runs when, what a person has to look at, and who else is let in or told.
+fn works(door: Door) -> Door {
+    use Permission as P;
+    door.route(Access::read(P::ReconcileRead), routes!(alerts::list))
+        .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
+        .route(Access::read(P::AuditRead), routes!(audit_log::list))
+        .route(Access::read(P::JobsRead), routes!(jobs::list))
+        .route(Access::read(P::JobsRead), routes!(jobs::show))
+        .route(Access::write(P::JobsWrite), routes!(jobs::dry_run))
+        .route(Access::read(P::JobsRead), routes!(jobs::next))
+        .route(Access::write(P::JobsWrite), routes!(jobs::pause))
+        .route(Access::write(P::JobsWrite), routes!(jobs::resume))
+        .route(Access::write(P::JobsWrite), routes!(jobs::run))
+        .route(Access::read(P::KeysRead), routes!(keys::list))
+        .route(Access::STAFF, routes!(keys::create))
+        .route(Access::STAFF, routes!(keys::revoke))
+        .route(Access::read(P::ReconcileRead), routes!(breaks::list))
+        .route(Access::write(P::ReconcileWrite), routes!(breaks::close))
+        .route(Access::read(P::JobsRead), routes!(runs::list))
+        .route(Access::read(P::JobsRead), routes!(runs::show))
+        .route(Access::read(P::JobsRead), routes!(runs::decisions))
+        .route(Access::read(P::JobsRead), routes!(runs::log))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_deliveries::list))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_deliveries::replay))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::add))
+        .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::show))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::change))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::delete))
+        .route(Access::write(P::WebhooksWrite), routes!(webhook_endpoints::rotate))
 }
 
 fn routes(desk: Desk) -> Router {

@@ -119,3 +119,26 @@ on_both! {
         assert!(policy.contains("default-src 'self'"), "{policy}");
     }
 }
+
+/// Shapes of one name would stand in the document as one, whichever came first.
+#[test]
+fn no_two_shapes_of_the_api_share_a_name() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http");
+    let mut names = Vec::new();
+    for file in std::fs::read_dir(folder).expect("the room") {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("its text");
+        let shapes = text.split("#[derive(").skip(1).filter_map(|rest| {
+            let (derived, rest) = rest.split_once(")]")?;
+            let item =
+                rest.lines().find(|line| line.contains("struct ") || line.contains("enum "))?;
+            let name = item.split(["struct ", "enum "]).nth(1)?;
+            let name = name.split(|c: char| !c.is_alphanumeric()).next()?;
+            derived.contains("ToSchema").then(|| name.to_owned())
+        });
+        names.extend(shapes);
+    }
+    assert!(names.len() > 50, "the shapes were not found: {names:?}");
+    names.sort();
+    let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+}
