@@ -108,9 +108,18 @@ impl Engine {
         payout: &PayoutRow,
         approver: &str,
     ) -> Result<Option<String>, EngineError> {
-        let mut people = vec![payout.requested_by.clone()];
-        if let Some(key) = payout.requested_by.strip_prefix("service:") {
-            people.extend(self.store.api_key_maker(org, key).await?);
+        let mut people = Vec::new();
+        let mut asked = Some(payout.clone());
+        // Who asked for the payout that this one takes the place of asked for this money too.
+        while let Some(payout) = asked {
+            if let Some(key) = payout.requested_by.strip_prefix("service:") {
+                people.extend(self.store.api_key_maker(org, key).await?);
+            }
+            people.push(payout.requested_by);
+            asked = match &payout.retry_of {
+                Some(before) => self.store.payout(org, before).await?,
+                None => None,
+            };
         }
         let partner = self.store.partner_of(org, &payout.affiliate_id).await?;
         people.extend(partner.map(|partner| format!("{}:{partner}", Role::Partner)));

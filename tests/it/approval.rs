@@ -83,6 +83,13 @@ on_both! {
         let refused = h.engine.approve(&payee, &h.org, &payout, "").await.expect_err("refused");
         assert!(matches!(refused, EngineError::FourEyes { .. }), "{refused:?}");
         h.engine.cancel(&h.work(), &h.org, &payout, "again").await.expect("cancelled");
+        // Somebody else asks again: it is still the money that ana asked for.
+        let again = h.engine.retry(&as_ben(), &h.org, &payout).await.expect("a payout");
+        for hand in [h.work(), as_ben()] {
+            let refused = h.engine.approve(&hand, &h.org, &again, "").await.expect_err("refused");
+            assert!(matches!(refused, EngineError::FourEyes { .. }), "{refused:?}");
+        }
+        h.engine.cancel(&h.work(), &h.org, &again, "again").await.expect("cancelled");
         let api = Api::open(h).await;
         let key = json!({ "name": "shop", "permissions": ["payouts:request"] });
         let made = api.post(&h.staff(), "/keys", key).await.ok();
