@@ -769,8 +769,9 @@ on_both! {
         assert!(!String::from_utf8_lossy(&listed.bytes).contains("house"), "{listed:?}");
         let adjust = json!({ "adjustmentId": "a", "amount": 5, "reason": "none" });
         let adjusted = portal.api.post(&staff, &format!("{house}/adjustments"), adjust).await;
-        let frozen = portal.api.post(&staff, &format!("{house}/freeze"), json!({ "reason": "x" }));
-        assert_eq!((adjusted.status, frozen.await.status), (404, 404));
+        let why = json!({ "reason": "x" });
+        let frozen = portal.api.post(&staff, &format!("{house}/freeze"), why).await;
+        assert_eq!((adjusted.status, frozen.status), (404, 404));
     }
 
     async fn others_hear_what_becomes_of_methods_and_never_the_amounts_of_deposits(h: &Harness) {
