@@ -41,7 +41,6 @@ words! {
         WebhooksRead = "webhooks:read",
         WebhooksWrite = "webhooks:write",
         KeysRead = "keys:read",
-        KeysWrite = "keys:write",
     }
 }
 
@@ -67,6 +66,8 @@ pub struct Access {
 impl Access {
     /// What partners see of themselves; nobody else is one.
     pub const PARTNER: Self = Self { roles: &[Role::Partner], permission: None };
+    /// What staff decide, and no program: a key that makes keys would outlive its own end.
+    pub const STAFF: Self = Self { roles: &[Role::Staff], permission: None };
     /// What a person who approves does, and no program.
     pub const APPROVER: Self = Self { roles: &[Role::Approver], permission: None };
 
@@ -124,15 +125,6 @@ impl Caller {
         self.roles == [Role::Partner]
     }
 
-    /// The first of `permissions` that the caller may not hand on. Staff hand on any; a service only
-    /// what it has itself, so that no key makes a stronger one.
-    pub fn may_not_grant<'a>(&self, permissions: &'a [Permission]) -> Option<&'a Permission> {
-        if self.is(Role::Staff) {
-            return None;
-        }
-        permissions.iter().find(|permission| !self.permissions.contains(permission))
-    }
-
     /// The caller, for the record: `staff:ann`, `partner:alex`, `service:key_…`.
     pub fn actor(&self) -> Actor {
         let order = [Role::Approver, Role::Staff, Role::Service, Role::Partner];
@@ -187,15 +179,6 @@ mod tests {
         assert_eq!(admitted(&read, &served, &[Permission::PayoutsRead]), served);
         assert_eq!(admitted(&read, &served, &[Permission::JobsRead]), [Role::Partner]);
         assert_eq!(read.admit(caller(&[Role::Service], &[Permission::JobsRead])), None);
-    }
-
-    #[test]
-    fn nobody_hands_on_what_they_do_not_have_but_staff() {
-        let wanted = [Permission::KeysWrite, Permission::PayoutsRequest];
-        assert_eq!(caller(&[Role::Staff], &[]).may_not_grant(&wanted), None);
-        let service = caller(&[Role::Service], &[Permission::KeysWrite]);
-        assert_eq!(service.may_not_grant(&wanted), Some(&Permission::PayoutsRequest));
-        assert_eq!(service.may_not_grant(&wanted[..1]), None);
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub enum MoneyError {
     NotAnAmount { text: String },
     #[error("\"{text}\" has {digits} digits after the point, {currency} has {allowed}")]
     TooManyDigits { text: String, digits: u32, currency: Currency, allowed: u32 },
-    #[error("\"{text}\" is larger than an amount can be")]
+    #[error("\"{text}\" is larger, or has more digits, than an amount can be")]
     TooLarge { text: String },
     #[error("an amount in {left} cannot be added to one in {right}")]
     CurrencyMismatch { left: Currency, right: Currency },
@@ -125,11 +125,15 @@ impl Money {
     pub fn from_number(text: &str, currency: Currency) -> Result<Self, MoneyError> {
         let too_large = || MoneyError::TooLarge { text: text.to_owned() };
         let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-        let exponent: i32 = exponent.parse().map_err(|_| too_large())?;
+        let digits = match digits.contains('.') {
+            true => digits.trim_end_matches('0').trim_end_matches('.'),
+            false => digits,
+        };
         let mut number = Decimal::from_str_exact(digits).map_err(|_| too_large())?.normalize();
         if number.is_zero() {
             return Ok(Self::new(0, currency));
         }
+        let exponent: i32 = exponent.parse().map_err(|_| too_large())?;
         // More places than a Decimal has are no amount, and are never computed.
         if exponent.unsigned_abs() > Decimal::MAX_SCALE {
             return Err(too_large());

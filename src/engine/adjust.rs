@@ -34,6 +34,9 @@ impl Engine {
         adjustment: &Adjustment,
     ) -> Result<bool, EngineError> {
         let Adjustment { adjustment_id, wallet, amount_minor, reason } = adjustment;
+        if wallet.affiliate_id.is_house() {
+            return Err(EngineError::no_wallet(wallet));
+        }
         let amount = Money::new(*amount_minor, wallet.currency);
         if amount.minor == 0 || amount.minor.unsigned_abs() > LARGEST_COMMISSION_MINOR as u64 {
             let largest = Money::new(LARGEST_COMMISSION_MINOR, wallet.currency);

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::outcome::{Stamp, move_payouts};
 use super::{Engine, EngineError, Work};
-use crate::domain::{Currency, Money, OrgId, PayoutId, PayoutStatus, ProgramId};
-use crate::store::PayoutMove;
+use crate::domain::{Currency, Money, OrgId, PayoutId, PayoutStatus, ProgramId, Role};
+use crate::store::{PayoutMove, PayoutRow};
 
 impl Engine {
     /// Lets a pending payout go; `note` is for its history.
@@ -22,9 +22,11 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let payout = self.store.payout(org, payout_id).await?;
         let payout = payout.ok_or(EngineError::NoPayout { payout_id: payout_id.clone() })?;
-        if self.settings.four_eyes && is_one_person(&payout.requested_by, work.actor.as_str()) {
-            let requested_by = payout.requested_by;
-            return Err(EngineError::FourEyes { payout_id: payout_id.clone(), requested_by });
+        if self.settings.four_eyes
+            && let Some(one) = self.is_theirs(org, &payout, work.actor.as_str()).await?
+        {
+            let payout_id = payout_id.clone();
+            return Err(EngineError::FourEyes { payout_id, person: one });
         }
         let approved = self
             .retrying(|| async {
@@ -94,6 +96,34 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+}
+
+impl Engine {
+    /// As whom the approver had a hand in the payout before: as who asked for it, as who made the
+    /// key that asked for it, or as who is paid by it.
+    async fn is_theirs(
+        &self,
+        org: &OrgId,
+        payout: &PayoutRow,
+        approver: &str,
+    ) -> Result<Option<String>, EngineError> {
+        let mut people = Vec::new();
+        let mut asked = Some(payout.clone());
+        // Who asked for the payout that this one takes the place of asked for this money too.
+        while let Some(payout) = asked {
+            if let Some(key) = payout.requested_by.strip_prefix("service:") {
+                people.extend(self.store.api_key_maker(org, key).await?);
+            }
+            people.push(payout.requested_by);
+            asked = match &payout.retry_of {
+                Some(before) => self.store.payout(org, before).await?,
+                None => None,
+            };
+        }
+        let partner = self.store.partner_of(org, &payout.affiliate_id).await?;
+        people.extend(partner.map(|partner| format!("{}:{partner}", Role::Partner)));
+        Ok(people.into_iter().find(|person| is_one_person(person, approver)))
     }
 }
 

@@ -17,6 +17,9 @@ impl Engine {
         org: &OrgId,
         (wallet, reason): (&WalletKey, &str),
     ) -> Result<bool, EngineError> {
+        if wallet.affiliate_id.is_house() {
+            return Err(EngineError::no_wallet(wallet));
+        }
         self.set_frozen(work, org, (wallet, reason), true).await
     }
 

@@ -198,8 +198,11 @@ pub enum EngineError {
     OtherContent { what: &'static str, id: String, differs: &'static str },
     #[error("{amount} {} cannot be: expected {wants}", amount.currency)]
     BadAmount { amount: Money, wants: String },
-    #[error("payout {payout_id} was requested by {requested_by}: somebody else has to approve it")]
-    FourEyes { payout_id: PayoutId, requested_by: String },
+    #[error(
+        "payout {payout_id} was requested by {person}, by a key of theirs, or pays them: somebody \
+         else has to approve it"
+    )]
+    FourEyes { payout_id: PayoutId, person: String },
     #[error("payout {payout_id} does not exist in this org")]
     NoPayout { payout_id: PayoutId },
     #[error("payout {payout_id} is {status}, so it cannot be {verb}{hint}")]

@@ -11,6 +11,9 @@ use utoipa::{PartialSchema, ToSchema};
 use super::problem::Problem;
 use crate::domain::{Currency, Money};
 
+/// The longest number that is read: no amount needs half of it.
+const LONGEST: usize = 64;
+
 /// An amount as it is shown: `250.00`, `-3.50`, `1240` yen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Amount(pub Money);
@@ -55,7 +58,12 @@ impl BroughtAmount {
     /// # Errors
     /// 422 if it has more digits than the currency, or is larger than an amount can be.
     pub fn in_currency(&self, currency: Currency) -> Result<Money, Problem> {
-        Money::from_number(&self.0.to_string(), currency)
+        let text = self.0.to_string();
+        if text.len() > LONGEST {
+            let detail = format!("an amount is written in at most {LONGEST} characters");
+            return Err(Problem::meaningless("amount_unusable", detail));
+        }
+        Money::from_number(&text, currency)
             .map_err(|wrong| Problem::meaningless("amount_unusable", wrong.to_string()))
     }
 }
@@ -94,8 +102,13 @@ mod tests {
         assert_eq!(brought("1.5E1").expect("taken"), 1_500);
         assert_eq!(brought("0.3").expect("taken"), 30);
         assert_eq!(brought("12.340").expect("taken"), 1_234);
+        assert_eq!(brought("0e99").expect("taken"), 0);
+        assert_eq!(brought("1.0000000000000000000000000000000000000000").expect("taken"), 100);
+        assert_eq!(brought("100.0e-1").expect("taken"), 1_000);
         assert_eq!(brought("90071992547409.93").expect("taken"), 9_007_199_254_740_993);
         // What 0.1 + 0.2 is in a language of floats: not thirty cents.
+        let endless = format!("1.{}", "0".repeat(5_000));
+        assert!(brought(&endless).expect_err("too long").detail().len() < 100);
         for refused in ["0.30000000000000004", "0.001", "1e400", "1e-3", "92233720368547758.08"] {
             brought(refused).expect_err(refused);
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use futures::StreamExt;
 
@@ -12,6 +13,8 @@ use super::problem::Problem;
 /// The most of a body that is too long which is let go by, so that a caller who is still sending
 /// hears the answer instead of a closed connection.
 const LET_GO_BYTES: usize = 16 * 1024 * 1024;
+/// The longest body that is read for nothing.
+const LET_PASS_BYTES: usize = 64 * 1024;
 
 /// Reads a body within `limits`.
 ///
@@ -61,6 +64,16 @@ async fn collect(pieces: &mut BodyDataStream, most: usize) -> Result<Option<Vec<
         body.extend_from_slice(&piece);
     }
     Ok(Some(body))
+}
+
+/// Reads a short body of a request that is refused before anybody looked into it, so that the
+/// connection can be used again. A long one costs the connection.
+pub(super) async fn let_pass(request: Request, limits: Limits) {
+    let (head, body) = request.into_parts();
+    let limits = Limits { body_bytes: limits.body_bytes.min(LET_PASS_BYTES), ..limits };
+    if !head.headers.contains_key(header::EXPECT) {
+        let _ = read(&head.headers, body, limits).await;
+    }
 }
 
 /// Lets the rest go by beside the answer, bounded in size and time.

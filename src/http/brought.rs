@@ -4,7 +4,7 @@
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -46,17 +46,35 @@ impl<T: DeserializeOwned> FromRequest<Desk> for ExactBody<T> {
 
     async fn from_request(request: Request, desk: &Desk) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
-        let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") {
-            let detail = "the body is to be application/json, and to say so in content-type";
+        if !is_json(&head.headers) {
+            let detail = "the body is to be application/json in UTF-8, not compressed, and to say so in \
+                          content-type";
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return Err(Problem::new(status, "not_json", detail));
         }
         let bytes = body::read(&head.headers, body, desk.limits).await?;
+        // A shape of ours is an object. Its fields in a row would be taken for one otherwise.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+            return Err(Problem::unreadable("body_unreadable", "the body is to be a JSON object"));
+        }
         let brought = serde_json::from_slice(&bytes).map_err(|wrong| unreadable_body(&wrong))?;
+        if holds_nul(&bytes) {
+            return Err(Problem::unreadable("body_unreadable", "the body holds a NUL character"));
+        }
         Ok(Self { brought, bytes })
     }
+}
+
+/// Whether a body says that it is JSON, in UTF-8 and as it stands.
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map_or(Some(""), |value| value.to_str().ok());
+    let Some(kind) = text(header::CONTENT_TYPE) else { return false };
+    let (kind, parameters) = kind.split_once(';').unwrap_or((kind, ""));
+    let charset = parameters.split(';').filter_map(|pair| pair.split_once('='));
+    let mut charset = charset.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    kind.trim().eq_ignore_ascii_case("application/json")
+        && charset.all(|(_, set)| set.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"))
+        && matches!(text(header::CONTENT_ENCODING), Some("" | "identity"))
 }
 
 impl<T: DeserializeOwned> FromRequest<Desk> for Body<T> {
@@ -65,6 +83,16 @@ impl<T: DeserializeOwned> FromRequest<Desk> for Body<T> {
     async fn from_request(request: Request, desk: &Desk) -> Result<Self, Problem> {
         ExactBody::from_request(request, desk).await.map(|exact| Self(exact.brought))
     }
+}
+
+/// Whether a text of this JSON holds a NUL: PostgreSQL keeps no such text, and no value of ours is
+/// one. JSON writes it as `\u0000`; behind an escaped backslash it is four zeros.
+fn holds_nul(json: &[u8]) -> bool {
+    let escape = br"\u0000";
+    let is_unescaped =
+        |at: usize| json[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0;
+    let is_escape = |at: usize| json[at..].starts_with(escape) && is_unescaped(at);
+    (0..json.len()).any(is_escape)
 }
 
 /// Where a body is wrong, without repeating what stands there: it may be an account number.

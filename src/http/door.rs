@@ -17,6 +17,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 
 use super::Desk;
 use super::around::RequestId;
+use super::body;
 use super::problem::{Problem, RETRY_AFTER_S};
 use super::rates::Rates;
 use super::serve::Peer;
@@ -104,7 +105,10 @@ async fn prove(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let peer = request.extensions().get::<Peer>().copied();
     let caller = match admitted(&guard, peer, request.headers()).await {
         Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            body::let_pass(request, guard.desk.limits).await;
+            return problem.into_response();
+        }
     };
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let who = Who { caller, request_id: request_id.unwrap_or_default() };

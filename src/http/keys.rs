@@ -94,10 +94,6 @@ pub(super) async fn create(
     who: Who,
     Body(wanted): Body<NewKey>,
 ) -> Result<(StatusCode, Json<MadeKey>), Problem> {
-    if let Some(permission) = who.caller.may_not_grant(&wanted.permissions) {
-        let detail = format!("a service hands on only what it has, and it has no {permission}");
-        return Err(Problem::forbidden("not_yours_to_grant", detail));
-    }
     let NewKey { name, permissions, expires_at } = wanted;
     let request = KeyRequest { name, permissions, expires_at };
     let keys = desk.gatekeeper.keys();

@@ -332,5 +332,7 @@ pub(super) async fn own_payout(
         true
     };
     let row = if is_own { store.payout(org, &payout_id).await? } else { None };
+    // What proves an account is nobody's to read but its owner's, at the bank.
+    let row = row.filter(|row| !row.affiliate_id.is_house());
     Ok(row.ok_or(EngineError::NoPayout { payout_id })?)
 }

@@ -321,5 +321,6 @@ fn key((affiliate_id, currency): (AffiliateId, Currency)) -> WalletKey {
 /// A wallet as it is now.
 pub(super) async fn wallet(desk: &Desk, who: &Who, key: &WalletKey) -> Result<Wallet, Problem> {
     let row = desk.engine.store.wallet(who.org(), key).await?;
+    let row = row.filter(|row| !row.affiliate_id.is_house());
     row.map(Wallet::from).ok_or_else(|| EngineError::no_wallet(key).into())
 }

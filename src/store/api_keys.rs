@@ -22,6 +22,7 @@ macro_rules! api_keys {
     };
 }
 const API_KEY: &str = api_keys!("WHERE k.key_id = $1");
+const API_KEY_MAKER: &str = "SELECT created_by FROM api_keys WHERE org_id = $1 AND key_id = $2";
 const API_KEYS: &str =
     api_keys!("WHERE k.org_id = $1 AND k.key_id > $2 ORDER BY k.key_id LIMIT $3");
 const API_KEY_LOCK: &str = api_keys!("WHERE k.org_id = $1 AND k.key_id = $2 {lock:k}");
@@ -102,6 +103,20 @@ impl Store {
     pub async fn api_key(&self, key: &ApiKeyId) -> Result<Option<ApiKeyRow>, StoreError> {
         let row = sql(API_KEY).bind(key).read_maybe::<Row>(&self.pools).await?;
         row.map(Row::read).transpose()
+    }
+
+    /// Who made the key of this id; `None` if the org has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn api_key_maker(
+        &self,
+        org: &OrgId,
+        key: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let row: Option<(String,)> =
+            sql(API_KEY_MAKER).bind(org).bind(key).read_maybe(&self.pools).await?;
+        Ok(row.map(|(created_by,)| created_by))
     }
 
     /// A page of an org's keys, oldest first: those after the id `after`.

@@ -18,6 +18,9 @@ const ORGS: &str = "SELECT org_id FROM orgs ORDER BY org_id";
 const AFFILIATE_EXISTS: &str =
     "SELECT affiliate_id FROM affiliates WHERE org_id = $1 AND affiliate_id = $2";
 
+const PARTNER_OF: &str =
+    "SELECT partner_id FROM affiliates WHERE org_id = $1 AND affiliate_id = $2";
+
 const PROGRAMS_WANTED: &str = "
     WITH wanted(program_id) AS MATERIALIZED ({rows})
     SELECT p.program_id, p.title, p.hold_days, p.auto_credit, p.auto_payout,
@@ -121,6 +124,20 @@ impl Store {
         let query = sql(AFFILIATE_EXISTS).bind(org).bind(id);
         let row: Option<(AffiliateId,)> = query.read_maybe(&self.pools).await?;
         Ok(row.is_some())
+    }
+
+    /// The person behind an affiliate; `None` if it is not enrolled in the org.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn partner_of(
+        &self,
+        org: &OrgId,
+        id: &AffiliateId,
+    ) -> Result<Option<String>, StoreError> {
+        let row: Option<(String,)> =
+            sql(PARTNER_OF).bind(org).bind(id).read_maybe(&self.pools).await?;
+        Ok(row.map(|(partner_id,)| partner_id))
     }
 }
 

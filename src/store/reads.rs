@@ -34,7 +34,7 @@ macro_rules! newest {
         payouts!(
             "WHERE p.org_id = $1 AND (p.payout_id < $2 OR $2 = '') AND (p.status = $3 OR $3 = '')
                AND (p.program_id = $4 OR $4 = '') AND p.requested_at >= $5 AND p.requested_at < $6
-               AND ",
+               AND p.origin <> 'verification' AND ",
             $of,
             " ORDER BY p.payout_id DESC LIMIT $8"
         )

@@ -55,8 +55,9 @@ macro_rules! wallets {
     FROM wallets WHERE org_id = $1 AND ", $($tail),+) };
 }
 const WALLET: &str = wallets!("affiliate_id = $2 AND currency = $3");
+// The house's own wallet is shown where it is asked for: what goes through it proves accounts.
 const WALLETS: &str = wallets!(
-    "(affiliate_id = $2 OR $2 = '') AND (status = $3 OR $3 = '')
+    "program_id <> 'payoutd:house' AND (affiliate_id = $2 OR $2 = '') AND (status = $3 OR $3 = '')
       AND (available_minor < 0 OR $4 = 0) AND (affiliate_id, currency) > ($5, $6)
     ORDER BY affiliate_id, currency LIMIT $7"
 );

@@ -4,7 +4,9 @@ use payoutd::clock::Clock;
 use payoutd::domain::{Actor, PayoutId, PayoutStatus, ProgramId};
 use payoutd::engine::{EngineError, EngineSettings, Work};
 
-use crate::harness::{Harness, Wallet, program};
+use serde_json::json;
+
+use crate::harness::{Api, Harness, Wallet, answer, program, token};
 
 fn as_ben() -> Work {
     Work::by_person(Actor::caller("staff", "ben"))
@@ -72,6 +74,35 @@ on_both! {
         let one = EngineSettings { four_eyes: false, ..EngineSettings::default() };
         let trusting = h.engine_with(vec![h.rail(serde_json::json!({}))], one);
         trusting.approve(&h.work(), &h.org, &payout, "").await.expect("approved");
+        h.settle_all().await;
+    }
+
+    async fn who_is_paid_or_made_the_key_that_asked_cannot_approve(h: &Harness) {
+        let payout = large(h).await;
+        let payee = Work::by_person(Actor::caller("staff", "partner-ana"));
+        let refused = h.engine.approve(&payee, &h.org, &payout, "").await.expect_err("refused");
+        assert!(matches!(refused, EngineError::FourEyes { .. }), "{refused:?}");
+        h.engine.cancel(&h.work(), &h.org, &payout, "again").await.expect("cancelled");
+        // Somebody else asks again: it is still the money that ana asked for.
+        let again = h.engine.retry(&as_ben(), &h.org, &payout).await.expect("a payout");
+        for hand in [h.work(), as_ben()] {
+            let refused = h.engine.approve(&hand, &h.org, &again, "").await.expect_err("refused");
+            assert!(matches!(refused, EngineError::FourEyes { .. }), "{refused:?}");
+        }
+        h.engine.cancel(&h.work(), &h.org, &again, "again").await.expect("cancelled");
+        let api = Api::open(h).await;
+        let key = json!({ "name": "shop", "permissions": ["payouts:request"] });
+        let made = api.post(&h.staff(), "/keys", key).await.ok();
+        let ask = api.bare("POST", "/finance/payouts/request").header("orgid", "acme");
+        let ask = ask.header("x-api-key", made["key"].as_str().expect("a key")).json(&json!({
+            "amount": 25, "currency": "USD", "method": "paypal",
+            "source": { "type": "affiliate", "affiliateId": "ana", "program": "creator" },
+        }));
+        let asked = answer(ask).await.ok();
+        let path = format!("/finance/payouts/{}/approve", asked["payoutId"].as_str().expect("an id"));
+        let own = api.post(&token(h, "sam", &["approver"]), &path, json!({})).await;
+        assert_eq!((own.status, own.code().as_str()), (403, "four_eyes"), "{own:?}");
+        assert_eq!(api.post(&token(h, "zoe", &["approver"]), &path, json!({})).await.status, 200);
         h.settle_all().await;
     }
 

@@ -168,6 +168,7 @@ impl Proofs {
     fn allowed(&self, rule: Rule) -> Headers {
         match rule {
             Rule::Partner => self.token("partner-ana", &["partner"]),
+            Rule::Staff => self.token("sam", &["staff"]),
             Rule::Approver => self.token("zoe", &["approver"]),
             _ => self.token("sam", &["staff"]),
         }
@@ -310,6 +311,7 @@ fn access(rule: Rule) -> (&'static [&'static str], Option<&'static str>) {
         Rule::ReadOwn(permission) => (&["approver", "partner", "staff"], Some(permission)),
         Rule::WriteOwn(permission) => (&["partner", "staff"], Some(permission)),
         Rule::Partner => (&["partner"], None),
+        Rule::Staff => (&["staff"], None),
         Rule::Approver => (&["approver"], None),
         Rule::Open => (&[], None),
     }

@@ -355,7 +355,8 @@ async fn sealed_from_before(kind: Kind) {
         let kept = store.destination(org, &id.parse().expect("an id")).await;
         assert_eq!(kept.expect("a destination").get(field), Some(expected), "{org} {id}");
     }
-    let sealed: Vec<(String, Option<String>, Option<String>, Option<String>)> = database
+    type Notice = (String, Option<String>, Option<String>, Option<String>);
+    let sealed: Vec<Notice> = database
         .rows(
             "SELECT notice_id, sealed_account, account_index, sealed_correction FROM notices
              ORDER BY notice_id",

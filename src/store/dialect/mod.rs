@@ -7,6 +7,9 @@
 mod statement;
 mod value;
 
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -105,6 +108,9 @@ impl Pools {
         if let Some(folder) = folder.filter(|_| create) {
             std::fs::create_dir_all(folder)
                 .map_err(|source| unreachable(sqlx::Error::Io(source)))?;
+        }
+        if create {
+            make_private(&options.get_filename()).map_err(|source| unreachable(source.into()))?;
         }
         let one = SqlitePoolOptions::new()
             .max_connections(1)
@@ -258,6 +264,16 @@ impl Tx {
 pub(super) fn file_of(url: &str) -> Option<PathBuf> {
     let options = url.starts_with("sqlite:").then(|| SqliteConnectOptions::from_str(url));
     options.and_then(Result::ok).map(|options| options.get_filename().to_path_buf())
+}
+
+/// Makes the database's file, for its owner alone; what SQLite puts beside it is as private. One that
+/// is there stays as it is.
+fn make_private(file: &Path) -> std::io::Result<()> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    match made {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the statement lost a race and may be tried again from the start of its transaction.

@@ -181,7 +181,9 @@ impl Harness {
         let filter = AuditFilter { limit: 1_000, ..AuditFilter::default() };
         let rows = self.store.audit_page(&self.org, &filter).await.expect("acts");
         let mut acts: Vec<_> = rows.into_iter().map(|row| (row.action, row.subject)).collect();
-        acts.retain(|(action, _)| action != "commission.accrued");
+        // What a story begins with: who is enrolled, and what they earned.
+        let begin = ["commission.accrued", "program.created", "affiliate.created"];
+        acts.retain(|(action, _)| !begin.contains(&action.as_str()));
         acts.sort();
         acts
     }
