@@ -47,12 +47,29 @@ pub(super) struct BroughtCommission {
     converted_at: String,
 }
 
+/// One of many commissions: as [`BroughtCommission`], but whatever is wrong with it is its own
+/// verdict, and keeps no other from going in.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct CommissionRow {
+    commission_id: String,
+    affiliate_id: String,
+    order_id: String,
+    order_amount: BroughtAmount,
+    amount: BroughtAmount,
+    #[schema(value_type = String, example = "USD")]
+    currency: BroughtCurrency,
+    /// RFC 3339.
+    #[schema(example = "2026-01-31T12:00:00Z")]
+    converted_at: String,
+}
+
 /// Many commissions.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct BroughtCommissions {
     #[schema(min_items = 1, max_items = 1000)]
-    commissions: Vec<BroughtCommission>,
+    commissions: Vec<CommissionRow>,
 }
 
 /// What became of many commissions, each by itself.
@@ -102,6 +119,20 @@ pub(super) struct Sum {
 impl Sum {
     pub fn of(money: Money) -> Self {
         Self { currency: money.currency, amount: Amount(money) }
+    }
+}
+
+impl From<CommissionRow> for BroughtCommission {
+    fn from(row: CommissionRow) -> Self {
+        Self {
+            commission_id: row.commission_id,
+            affiliate_id: row.affiliate_id,
+            order_id: row.order_id,
+            order_amount: row.order_amount,
+            amount: row.amount,
+            currency: row.currency,
+            converted_at: row.converted_at,
+        }
     }
 }
 
@@ -197,12 +228,13 @@ pub(super) async fn create_many(
         let detail = format!("{count} commissions: a call takes 1 to {MOST}");
         return Err(Problem::meaningless("bad_count", detail));
     }
-    let read: Vec<_> = brought.commissions.iter().map(BroughtCommission::read).collect();
+    let rows: Vec<BroughtCommission> = brought.commissions.into_iter().map(Into::into).collect();
+    let read: Vec<_> = rows.iter().map(BroughtCommission::read).collect();
     let usable: Vec<_> = read.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
     let verdicts = desk.engine.accrue(&who.work(), who.org(), &usable).await?;
     let mut verdicts = verdicts.into_iter();
     let mut taken = TakenIn { created: 0, unchanged: 0, refused: 0, results: Vec::new() };
-    for (row, brought) in read.into_iter().zip(brought.commissions) {
+    for (row, brought) in read.into_iter().zip(rows) {
         let fault = match row {
             Err(fault) => Some(fault),
             Ok(_) => match verdicts.next() {

@@ -10,8 +10,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use utoipa::openapi::extensions::ExtensionsBuilder;
-use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Required, ResponseBuilder, SecurityRequirement};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 
@@ -194,6 +194,7 @@ fn describe(operation: &mut Operation, access: Access) {
         .description(Some("The org that the token belongs to."))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String).min_length(Some(1))));
     operation.parameters.get_or_insert_default().push(RefOr::T(org.build()));
+    without_nul(operation);
     for (status, what) in [
         ("400", "The request cannot be read."),
         ("401", "Nobody proved who calls."),
@@ -212,6 +213,25 @@ fn describe(operation: &mut Operation, access: Access) {
             ("422", "A value means nothing."),
         ] {
             operation.responses.responses.entry(status.to_owned()).or_insert_with(|| problem(what));
+        }
+    }
+}
+
+/// Texts of a query hold no NUL (`Asked`): the document says so too.
+fn without_nul(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(Parameter { parameter_in: ParameterIn::Query, schema, .. }) = parameter else {
+            continue;
+        };
+        let Some(RefOr::T(Schema::Object(text))) = schema else { continue };
+        let is_text = match &text.schema_type {
+            SchemaType::Type(kind) => *kind == Type::String,
+            SchemaType::Array(kinds) => kinds.contains(&Type::String),
+            SchemaType::AnyValue => false,
+        };
+        if is_text && text.enum_values.is_none() && text.format.is_none() && text.pattern.is_none()
+        {
+            text.pattern = Some(r"^[^\x00]*$".to_owned());
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct NewKey {
     #[schema(min_length = 1, max_length = 100)]
     name: String,
     /// What it may do. A service hands on only what it has itself.
-    #[schema(value_type = Vec<String>, min_items = 1, example = json!(["commissions:write"]))]
+    #[schema(min_items = 1, example = json!(["commissions:write"]))]
     permissions: Vec<Permission>,
     /// Until when it is good; for ever without.
     expires_at: Option<DateTime<Utc>>,

@@ -457,6 +457,8 @@ pub(super) async fn confirm(
         (status = 400, body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json",
+         description = "Neither a code nor an error came back."),
         (status = 500, body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn paypal_callback(
@@ -485,7 +487,7 @@ async fn come_back(desk: &Desk, request_id: &str, back: &Back) -> Result<Landed,
         (Some(code), None) => ConsentSaid::Code(code),
         (None, None) => {
             let detail = "neither a code nor an error came back: nothing can be heard";
-            return Err(Problem::unreadable("query_unreadable", detail));
+            return Err(Problem::meaningless("query_unclear", detail));
         }
     };
     let (_, consented) = desk.engine.hear_consent(&back.state, said, request_id).await?;

@@ -14,6 +14,9 @@ use crate::store::StoreError;
 /// Seconds after which somebody may try again who was told to.
 pub(super) const RETRY_AFTER_S: u32 = 2;
 
+/// Why a method cannot be vetted, now or later.
+const NOBODY_TO_ASK: [&str; 2] = ["rail_not_configured", "cannot_ask"];
+
 /// The type of every body that is no success.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -179,6 +182,10 @@ impl From<EngineError> for Problem {
                 Self::meaningless(code, words)
             }
             E::Method(error) => Self::of_method(error, words),
+            // Trying again asks nobody either.
+            E::NotVetted { problem, .. } if NOBODY_TO_ASK.contains(&problem.code.as_str()) => {
+                Self::conflict(code, words)
+            }
             E::NotVetted { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, code, words).retry_after(RETRY_AFTER_S)
             }

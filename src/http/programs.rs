@@ -16,13 +16,15 @@ use super::brought::{Asked, Body, Ids, checked_text};
 use super::door::Who;
 use super::page::{self, Page, PageQuery};
 use super::problem::{Problem, ProblemBody};
-use super::schemas::BroughtCurrency;
+use super::schemas::{BroughtCurrency, Whole};
 use crate::domain::{Currency, OrgId, ProgramId, ProgramStatus};
 use crate::engine::{EngineError, ProgramChange};
 use crate::store::{CurrencyTerms, ProgramStand, TermsRow};
 
 /// The longest hold window, in days.
 const LONGEST_HOLD: i64 = 3_650;
+/// The hold window of a program that does not name one, in days.
+const USUAL_HOLD: i64 = 7;
 /// Currencies of one program.
 const MOST_CURRENCIES: usize = 50;
 
@@ -76,8 +78,8 @@ pub(super) struct BroughtProgram {
     title: String,
     status: Option<ProgramStatus>,
     /// Days between an order's payment and the release of its commission; 7 if left out.
-    #[schema(minimum = 0, maximum = 3650)]
-    hold_days: Option<i64>,
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 3650)]
+    hold_days: Option<Whole>,
     /// Whether the release job credits by itself; true if left out.
     auto_credit: Option<bool>,
     /// Whether the auto-payout job pays its affiliates; false if left out.
@@ -95,8 +97,8 @@ pub(super) struct ProgramPatch {
     /// `paused` pays nobody until it is `active` again.
     status: Option<ProgramStatus>,
     /// For what comes in from now on: what is held keeps its day.
-    #[schema(minimum = 0, maximum = 3650)]
-    hold_days: Option<i64>,
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 3650)]
+    hold_days: Option<Whole>,
     auto_credit: Option<bool>,
     auto_payout: Option<bool>,
     /// The terms of these currencies, new or not; the others stay. None is ever taken away, since
@@ -161,7 +163,7 @@ fn read_terms(brought: &[BroughtTerms]) -> Result<Vec<CurrencyTerms>, Problem> {
     Ok(terms)
 }
 
-fn read_days(days: i64) -> Result<i64, Problem> {
+fn read_days(Whole(days): Whole) -> Result<i64, Problem> {
     if (0..=LONGEST_HOLD).contains(&days) {
         return Ok(days);
     }
@@ -191,7 +193,7 @@ pub(super) async fn create(
         program_id: brought.program,
         title: checked_text("title", brought.title)?,
         status: brought.status.unwrap_or(ProgramStatus::Active),
-        hold_days: read_days(brought.hold_days.unwrap_or(7))?,
+        hold_days: brought.hold_days.map_or(Ok(USUAL_HOLD), read_days)?,
         auto_credit: brought.auto_credit.unwrap_or(true).into(),
         auto_payout: brought.auto_payout.unwrap_or(false).into(),
         created_at: desk.engine.clock.now(),

@@ -10,9 +10,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::Problem;
 use crate::domain::{
-    AffiliateId, AffiliateStatus, CommissionId, CommissionStatus, Currency, Gate, MethodId,
-    MethodKind, OrgId, PartnerId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId, ProgramStatus,
-    RunId, TransferState,
+    AffiliateId, AffiliateStatus, CommissionId, CommissionStatus, Currency, DeliveryStatus,
+    EndpointId, EventId, Gate, MethodId, MethodKind, OrgId, PartnerId, PayoutId, PayoutOrigin,
+    PayoutStatus, Permission, ProgramId, ProgramStatus, RunId, TransferState,
 };
 
 /// Ids are short texts without spaces and control characters.
@@ -54,14 +54,18 @@ fn currencies() -> ObjectBuilder {
 schema_of! {
     AffiliateStatus as "AffiliateStatus" by words!(AffiliateStatus),
     CommissionStatus as "CommissionStand" by words!(CommissionStatus),
+    DeliveryStatus as "DeliveryStatus" by words!(DeliveryStatus),
     Gate as "Gate" by words!(Gate),
     MethodKind as "MethodKind" by words!(MethodKind),
     PayoutOrigin as "PayoutOrigin" by words!(PayoutOrigin),
+    Permission as "Permission" by words!(Permission),
     PayoutStatus as "PayoutStatus" by words!(PayoutStatus),
     ProgramStatus as "ProgramStatus" by words!(ProgramStatus),
     TransferState as "TransferState" by words!(TransferState),
     AffiliateId as "AffiliateId" by id(),
     CommissionId as "CommissionId" by id(),
+    EndpointId as "EndpointId" by id(),
+    EventId as "EventId" by id(),
     MethodId as "MethodId" by id(),
     OrgId as "OrgId" by id(),
     PartnerId as "PartnerId" by id(),
@@ -93,6 +97,23 @@ impl BroughtCurrency {
                 format!("\"{}\" is no ISO 4217 currency, such as USD", named.escape_debug());
             Problem::meaningless("unknown_currency", detail)
         })
+    }
+}
+
+/// A whole number that somebody brings. JSON knows one kind of number, so `7.0` is seven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "serde_json::Number")]
+pub(super) struct Whole(pub i64);
+
+impl TryFrom<serde_json::Number> for Whole {
+    type Error = &'static str;
+
+    fn try_from(number: serde_json::Number) -> Result<Self, Self::Error> {
+        let text = number.to_string();
+        let whole = text.split_once('.').map_or(text.as_str(), |(whole, rest)| {
+            if rest.bytes().all(|digit| digit == b'0') { whole } else { &text }
+        });
+        whole.parse().map(Self).map_err(|_| "expected a whole number")
     }
 }
 

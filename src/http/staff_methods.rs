@@ -21,6 +21,7 @@ use crate::store::{MethodsOf, PaymentMethod as Row};
 #[into_params(parameter_in = Query)]
 pub(super) struct MethodsQuery {
     /// Of this affiliate alone.
+    #[param(inline, value_type = Option<AffiliateId>)]
     affiliate_id: Option<String>,
     /// Rows on the page.
     #[param(minimum = 1, maximum = 200, default = 50)]

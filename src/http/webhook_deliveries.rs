@@ -22,10 +22,13 @@ use crate::store::{DeliveryFilter, DeliveryRow, Replayed};
 #[into_params(parameter_in = Query)]
 pub(super) struct DeliveriesQuery {
     /// Only to this endpoint.
+    #[param(inline, value_type = Option<EndpointId>)]
     endpoint_id: Option<String>,
     /// Only of this event.
+    #[param(inline, value_type = Option<EventId>)]
     event_id: Option<String>,
     /// `pending`, `delivered`, `failed` or `dropped`.
+    #[param(inline, value_type = Option<DeliveryStatus>)]
     status: Option<String>,
     /// Rows on the page.
     #[param(minimum = 1, maximum = 200, default = 50)]
