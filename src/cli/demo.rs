@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
@@ -13,14 +12,14 @@ use super::import::Teller;
 use super::job::print_run;
 use super::output::{Output, money, table};
 use super::payout::payout_table;
-use super::{App, Exit, check, import, keys};
+use super::{App, Exit, check, import, keys, serve};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon;
 use crate::domain::{Money, OrgId};
 use crate::engine::Reach;
 use crate::import::Intake;
-use crate::sandbox::{Sandbox, serve};
+use crate::sandbox::{self, Sandbox};
 use crate::store::{DecisionRow, PayoutFilter, RunRow};
 use crate::vault::make_key_file;
 
@@ -49,6 +48,7 @@ pub async fn run(config: &Config, output: Output, once: bool) -> anyhow::Result<
     if let Some(path) = keys::place(&config)?.file() {
         make_key_file(path, &Clock::System)?;
     }
+    let listener = serve::listener(&config).await?;
     let app = App::open(&config).await?;
     let broken = cycle(&app, output, &sandbox, folder.path(), &stop).await?;
     if broken {
@@ -62,8 +62,11 @@ pub async fn run(config: &Config, output: Output, once: bool) -> anyhow::Result<
              payoutd --database-url {url} affiliate explain aff-00001\n  \
              books of the sandbox: {paid_into}/_sandbox/books"
         );
-        let drain = Duration::from_millis(config.jobs.drain_ms);
-        if !daemon::run(&app.runner, drain, &stop).await? {
+        if let Some(address) = listener.as_ref().map(TcpListener::local_addr).transpose()? {
+            eprintln!("  the API of the org {ORG}: http://{address}/docs");
+        }
+        let desk = serve::desk(&app, &config, None)?;
+        if !serve::stand(&config, &app, (listener, desk, None), &stop).await? {
             return Ok(Exit::Done);
         }
     }
@@ -88,7 +91,7 @@ async fn start_sandbox(
     sandbox.settle_at_once(true);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(serve(listener, sandbox.clone(), stop.clone()));
+    tokio::spawn(sandbox::serve(listener, sandbox.clone(), stop.clone()));
     Ok((sandbox, url))
 }
 

@@ -32,30 +32,45 @@ pub async fn run(config: &Config, only: Option<Role>) -> anyhow::Result<Exit> {
         let words = "--only api has nothing to listen on: set [http] listen, as 127.0.0.1:8320";
         return Err(UsageError(words.to_owned()).into());
     }
-    let listener = match config.http.listen() {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
+    let listener = listener(config).await?;
     let app = App::open(config).await?;
-    let notifier = notifier(config, &app.engine)?;
-    let mut desk = desk(&app, config, notifier.clone())?;
-    desk.serves_api = only != Some(Role::Jobs);
     let stop = CancellationToken::new();
+    let desk = desk(&app, config, only)?;
     daemon::stop_on_signals(&stop)?;
+    if stand(config, &app, (listener, desk, only), &stop).await? {
+        app.engine.store.close().await;
+    }
+    Ok(Exit::Done)
+}
+
+/// The address of [http] listen, taken; `None` where nothing is to be heard.
+pub(super) async fn listener(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    match config.http.listen() {
+        Some(address) => Ok(Some(listen(address).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Serves and works, or one of the two, until it is told to stop; whether all that was in hand was
+/// finished.
+pub(super) async fn stand(
+    config: &Config,
+    app: &App,
+    (listener, desk, only): (Option<TcpListener>, http::Desk, Option<Role>),
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let notifier = desk.notifier.clone();
     let served = listener.map(|listener| tokio::spawn(http::serve(listener, desk, stop.clone())));
     let drained = if only == Some(Role::Api) {
         stop.cancelled().await;
         Ok(true)
     } else {
-        work(config, &app, notifier, &stop).await
+        work(config, app, notifier, stop).await
     };
     if let Some(served) = served {
         served.await?;
     }
-    if drained? {
-        app.engine.store.close().await;
-    }
-    Ok(Exit::Done)
+    drained
 }
 
 /// Schedules and runs, and beside them the courier of outgoing webhooks; whether all that was in hand
@@ -83,7 +98,8 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     listener.with_context(|| format!("cannot listen on {address} ([http] listen)"))
 }
 
-fn desk(app: &App, config: &Config, notifier: Notifier) -> anyhow::Result<http::Desk> {
+/// What the server of a role needs.
+pub(super) fn desk(app: &App, config: &Config, only: Option<Role>) -> anyhow::Result<http::Desk> {
     let settings = &config.http;
     let (store, clock) = (app.engine.store.clone(), app.engine.clock.clone());
     let limits = http::Limits {
@@ -96,11 +112,11 @@ fn desk(app: &App, config: &Config, notifier: Notifier) -> anyhow::Result<http::
     Ok(http::Desk {
         engine: app.engine.clone(),
         runner: app.runner.clone(),
-        notifier,
+        notifier: notifier(config, &app.engine)?,
         gatekeeper: Gatekeeper::new(store, clock, &config.auth)?,
         limits,
         cors_origins: settings.cors_origins().into(),
-        serves_api: true,
+        serves_api: only != Some(Role::Jobs),
         proxies: http::Proxies::parse(&settings.trusted_proxies).map_err(no_proxy)?,
     })
 }
