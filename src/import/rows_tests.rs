@@ -148,7 +148,7 @@ fn a_commission_is_refused_by_the_column_that_does_not_fit() {
         (4, "", "amount", "not an amount"),
         (4, "$1", "amount", "not an amount"),
         (4, "1e9", "amount", "not an amount"),
-        (4, "99999999999999999999", "amount", "larger than an amount can be"),
+        (4, "99999999999999999999", "amount", "larger, or has more digits, than an amount can be"),
         (5, "", "currency", "ISO 4217"),
         (5, "JPY", "order_amount", "JPY has 0"),
         (6, "", "converted_at", "RFC 3339"),

@@ -355,6 +355,11 @@ async fn sealed_from_before(kind: Kind) {
         let kept = store.destination(org, &id.parse().expect("an id")).await;
         assert_eq!(kept.expect("a destination").get(field), Some(expected), "{org} {id}");
     }
+    notices_are_sealed(&database, &store, &acme).await;
+}
+
+/// What letters said of accounts, sealed from before.
+async fn notices_are_sealed(database: &Database, store: &Store, acme: &OrgId) {
     type Notice = (String, Option<String>, Option<String>, Option<String>);
     let sealed: Vec<Notice> = database
         .rows(
@@ -362,15 +367,12 @@ async fn sealed_from_before(kind: Kind) {
              ORDER BY notice_id",
         )
         .await;
-    let open = |column, id: &'static str, text: Option<String>| {
-        let (store, acme) = (&store, &acme);
-        async move {
-            let cell = Cell::new("notices", column, id);
-            store.unseal(acme, cell, &text.expect("sealed")).await.expect("opened")
-        }
+    let open = |column, id: &'static str, text: Option<String>| async move {
+        let cell = Cell::new("notices", column, id);
+        store.unseal(acme, cell, &text.expect("sealed")).await.expect("opened")
     };
     assert_eq!(open("sealed_account", "no_1", sealed[0].1.clone()).await, "7060504030299");
-    let index = store.account_index(&acme, "7060504030299").await.expect("keys");
+    let index = store.account_index(acme, "7060504030299").await.expect("keys");
     assert_eq!((index, &sealed[0].3), (sealed[0].2.clone(), &None));
     let correction = open("sealed_correction", "no_2", sealed[1].3.clone()).await;
     assert_eq!(correction, r#"{"accountNumber":"7060504030288"}"#);
