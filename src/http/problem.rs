@@ -217,6 +217,7 @@ impl Problem {
             | M::OtherType { .. }
             | M::SameDestination { .. }
             | M::NotProvable { .. }
+            | M::Unreadable { .. }
             | M::NotStarted { .. }
             | M::NotSentYet { .. }
             | M::WrongAmounts { .. }
