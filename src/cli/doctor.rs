@@ -5,11 +5,12 @@ use serde_json::json;
 
 use super::app::{App, open_existing_store};
 use super::output::{Output, table};
+use super::vault::tried_in_words;
 use super::{Exit, keys};
 use crate::access::Gatekeeper;
 use crate::config::{Config, without_password};
 use crate::jobs::CatalogError;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::vault::is_private;
 
 /// A difference between our clock and the database's that starts to matter.
@@ -91,6 +92,7 @@ async fn examine(config: &Config, quick: bool, findings: &mut Vec<Finding>) -> a
         State::Ok,
         &format!("tz database {}", chrono_tz::IANA_TZDB_VERSION),
     ));
+    examine_sealed(&app.engine.store, findings).await?;
     examine_callers(config, &app, findings);
     examine_rails(&app, findings).await;
     examine_jobs(&app, findings).await?;
@@ -129,6 +131,22 @@ async fn examine_keys(
     };
     findings.push(finding("vault", state, &said));
     Ok(Some(store))
+}
+
+/// Whether what is sealed opens: nobody notices by looking at the keys alone.
+async fn examine_sealed(store: &Store, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+    for org in store.orgs().await? {
+        let (state, said) = match store.try_sealed(&org).await {
+            Ok(tried) if tried.unreadable.is_empty() => (State::Ok, tried_in_words(&tried)),
+            Ok(tried) => (State::Warn, tried_in_words(&tried)),
+            Err(error @ StoreError::Vault(_)) => {
+                (State::Fail, format!("{:#}", anyhow::Error::from(error)))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        findings.push(finding("sealed", state, &format!("{org}: {said}")));
+    }
+    Ok(())
 }
 
 /// Whether anybody can be proven who calls the API.

@@ -7,7 +7,7 @@ use super::exit::UsageError;
 use super::output::{Output, table, time};
 use super::{App, Exit};
 use crate::config::Config;
-use crate::domain::AffiliateId;
+use crate::domain::{AffiliateId, Destination};
 use crate::store::{MethodsOf, PaymentMethod};
 
 /// Rows read at a time.
@@ -60,7 +60,8 @@ pub async fn run(config: &Config, output: Output, command: MethodCommand) -> any
 fn value(method: &PaymentMethod) -> Value {
     json!({
         "method_id": method.method_id, "affiliate_id": method.affiliate_id,
-        "type": method.destination.kind(), "destination": method.destination.masked(),
+        "type": method.kind, "destination": method.destination.as_ref().map(Destination::masked),
+        "unreadable": method.destination.is_none(),
         "label": method.label, "is_default": method.is_default, "status": method.status,
         "reason": method.status_reason, "verified_by": method.verified_by,
         "verified_at": method.verified_at, "usable_from": method.usable_from,
@@ -76,8 +77,8 @@ fn text(methods: &[PaymentMethod]) -> String {
         vec![
             method.method_id.to_string(),
             method.affiliate_id.to_string(),
-            method.destination.kind().to_string(),
-            method.destination.masked(),
+            method.kind.to_string(),
+            method.destination.as_ref().map_or("(unreadable)".to_owned(), Destination::masked),
             if method.is_default { "default".to_owned() } else { String::new() },
             method.status.to_string(),
             method.verified_by.map(|by| by.to_string()).unwrap_or_default(),

@@ -12,8 +12,11 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::OrgId;
 use crate::engine::Rotated;
-use crate::store::OrgKey;
+use crate::store::{OrgKey, Tried};
 use crate::vault::make_key_file;
+
+/// Values that do not open and are named in a text; the JSON has all.
+const MOST_SHOWN: usize = 20;
 
 #[derive(Debug, Subcommand)]
 pub enum VaultCommand {
@@ -80,7 +83,9 @@ async fn status(config: &Config, output: Output) -> anyhow::Result<Exit> {
     let app = App::open(config).await?;
     let store = &app.engine.store;
     let mut keys: Vec<(OrgKey, u64)> = Vec::new();
+    let mut tried: Vec<(OrgId, Tried)> = Vec::new();
     for org in store.orgs().await? {
+        tried.push((org.clone(), store.try_sealed(&org).await?));
         for key in store.org_keys(&org).await? {
             let sealed = store.sealed_under(&org, &key.key_id).await?;
             keys.push((key, sealed));
@@ -96,7 +101,11 @@ async fn status(config: &Config, output: Output) -> anyhow::Result<Exit> {
             })
         };
         let keys: Vec<_> = keys.iter().map(value).collect();
-        output.json(&json!({"master_keys": masters, "wraps": masters.first(), "keys": keys}))?;
+        let value = |(org, tried): &(OrgId, Tried)| json!({"org_id": org, "tried": tried});
+        let tried: Vec<_> = tried.iter().map(value).collect();
+        output.json(&json!({
+            "master_keys": masters, "wraps": masters.first(), "keys": keys, "opened": tried,
+        }))?;
     } else {
         output.text(&format!("master keys: {} (the first one wraps)\n", masters.join(", ")))?;
         let row = |(key, sealed): &(OrgKey, u64)| {
@@ -112,6 +121,9 @@ async fn status(config: &Config, output: Output) -> anyhow::Result<Exit> {
         };
         let head = ["org", "key", "for", "wrapped by", "made", "retired", "sealed"];
         output.text(&table(&head, &[6], keys.iter().map(row).collect()))?;
+        for (org, tried) in &tried {
+            output.text(&format!("{org}: {}", tried_in_words(tried)))?;
+        }
     }
     store.close().await;
     Ok(Exit::Done)
@@ -124,7 +136,7 @@ async fn rotate(
     rewrap: bool,
 ) -> anyhow::Result<Exit> {
     let app = App::open(config).await?;
-    let mut values = Vec::new();
+    let (mut values, mut exit) = (Vec::new(), Exit::Done);
     for org in orgs(&app, org.as_deref()).await? {
         let (value, words) = if rewrap {
             let rewrapped = app.engine.rewrap_keys(&app.work(), &org).await?;
@@ -132,6 +144,9 @@ async fn rotate(
             (json!({"org_id": org, "rewrapped": rewrapped}), words)
         } else {
             let rotated = app.engine.rotate_keys(&app.work(), &org).await?;
+            if !rotated.unreadable.is_empty() {
+                exit = Exit::Partly;
+            }
             (json!({"org_id": org, "rotated": rotated}), in_words(&org, &rotated))
         };
         values.push(value);
@@ -143,11 +158,29 @@ async fn rotate(
         output.json(&values)?;
     }
     app.engine.store.close().await;
-    Ok(Exit::Done)
+    Ok(exit)
+}
+
+/// What a look at the sealed values of an org found.
+pub(super) fn tried_in_words(tried: &Tried) -> String {
+    let Tried { values, cut, unreadable } = tried;
+    let more = if *cut { ", the first of each column (there are more)" } else { "" };
+    let mut words = format!("{values} sealed values tried{more}: ");
+    match unreadable.len() {
+        0 => words.push_str("all open"),
+        count => words.push_str(&format!("{count} do not open: {}", shown(unreadable))),
+    }
+    words
+}
+
+/// The first of many.
+fn shown(ids: &[String]) -> String {
+    let more = if ids.len() > MOST_SHOWN { ", …" } else { "" };
+    format!("{}{more}", ids.iter().take(MOST_SHOWN).cloned().collect::<Vec<_>>().join(", "))
 }
 
 fn in_words(org: &OrgId, rotated: &Rotated) -> String {
-    let Rotated { key_id, sealed, rewrapped, deleted, kept } = rotated;
+    let Rotated { key_id, sealed, unreadable, rewrapped, deleted, kept } = rotated;
     let mut words = format!("{org}: {sealed} values sealed anew under {key_id}");
     if *rewrapped > 0 {
         words.push_str(&format!(", {rewrapped} keys wrapped by another master key"));
@@ -158,6 +191,10 @@ fn in_words(org: &OrgId, rotated: &Rotated) -> String {
     if !kept.is_empty() {
         let note = "kept for another hour at least: the next rotation deletes those unused";
         words.push_str(&format!(", {} old keys {note}", kept.len()));
+    }
+    if !unreadable.is_empty() {
+        let (count, ids) = (unreadable.len(), shown(unreadable));
+        words.push_str(&format!("; {count} values do not open and stay as they are: {ids}"));
     }
     words
 }

@@ -162,6 +162,11 @@ impl Destination {
         Ok(Self { kind, fields })
     }
 
+    /// In the place of one that cannot be read: it has no field, and can only be asked about.
+    pub fn unreadable(kind: MethodKind) -> Self {
+        Self { kind, fields: BTreeMap::new() }
+    }
+
     fn check(&self) -> Result<(), DestinationError> {
         let unusable = |field: &str, reason| {
             Err(DestinationError::Unusable { field: field.escape_debug().to_string(), reason })

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{info, warn};
 
 use super::submission::{body_hash, outgoing};
+use super::unreadable::UNREADABLE;
 use super::{Engine, EngineError, Reach, Work};
 use crate::domain::{Notice, OrgId, SubmissionState, TransferId, TransferState};
 use crate::providers::{Found, Outgoing, OutgoingItem, Problem, Provider, Sent, Standing};
@@ -97,6 +98,11 @@ impl Engine {
                 Found::Nothing(_) => {}
                 found => return Ok(Some(Answer::Looked(found))),
             }
+        }
+        if claimed.transfers.iter().any(|transfer| transfer.destination.is_none()) {
+            let words = "a destination in it cannot be read any more, so the same bytes cannot be \
+                         sent again: look it up at the provider by hand";
+            return Ok(Some(Answer::Unaskable(Problem::new(UNREADABLE, words))));
         }
         if !self.may_send_again(work, claimed).await? {
             return Ok(None);

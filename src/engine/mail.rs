@@ -234,7 +234,7 @@ impl Engine {
 /// The destination as the bank says that it is, if it says that in a way that can be taken over.
 fn corrected(method: &PaidMethod, notice: &Notice) -> Option<Destination> {
     let fields = (!notice.correction.is_empty()).then_some(&notice.correction);
-    fields.and_then(|fields| method.destination.with(fields).ok())
+    fields.zip(method.destination.as_ref()).and_then(|(fields, was)| was.with(fields).ok())
 }
 
 /// What a person has to know of a letter: what could not be read, and what is nobody's.

@@ -10,7 +10,9 @@ use thiserror::Error;
 use tracing::info;
 
 use super::outcome::{Stamp, end_payouts};
+use super::proving::not_vetted;
 use super::telling::{ToldMethod, tell_method};
+use super::unreadable::{UNREADABLE, readable};
 use super::{Engine, EngineError, Work};
 use crate::domain::{
     AffiliateId, Destination, DestinationId, EventKind, MethodId, MethodKind, MethodStatus, OrgId,
@@ -53,6 +55,8 @@ pub enum MethodError {
     UnknownState,
     #[error("this consent was used already: start the verification again")]
     StateUsed,
+    #[error("the destination of payment method {method_id} cannot be read: it has to be told anew")]
+    Unreadable { method_id: MethodId },
     #[error("payment method {method_id} is not proven: {problem}")]
     NotProven { method_id: MethodId, problem: Problem },
 }
@@ -75,6 +79,7 @@ impl MethodError {
             Self::Expired => "verification_expired",
             Self::UnknownState => "unknown_state",
             Self::StateUsed => "state_used",
+            Self::Unreadable { .. } => UNREADABLE,
             Self::NotProven { .. } => "not_proven",
         }
     }
@@ -287,9 +292,9 @@ impl Engine {
         org: &OrgId,
         method: &PaymentMethod,
     ) -> Result<(MethodStatus, Option<Problem>), EngineError> {
-        let kind = method.destination.kind();
-        let vetted = match self.provider(kind) {
-            Some(_) => self.vet(&method.destination).await,
+        let destination = readable(method)?;
+        let vetted = match self.provider(method.kind) {
+            Some(_) => self.vet(destination).await,
             None => Vetted::Unclear(Problem::new("rail_not_configured", "nobody can be asked")),
         };
         let (status, problem) = match &vetted {
@@ -490,9 +495,4 @@ pub(super) async fn live_method(
         return Err(MethodError::WrongStatus { method_id, status, verb }.into());
     }
     Ok(held)
-}
-
-pub(super) fn not_vetted(method: &PaymentMethod, problem: Problem) -> EngineError {
-    let affiliate_id = method.affiliate_id.to_string();
-    EngineError::NotVetted { affiliate_id, kind: method.destination.kind(), problem }
 }

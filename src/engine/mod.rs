@@ -36,6 +36,7 @@ mod submission;
 mod submit;
 mod tally;
 mod telling;
+mod unreadable;
 mod vault;
 mod wanted;
 mod webhook;

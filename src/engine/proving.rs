@@ -8,8 +8,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::methods::{MethodError, held_method, live_method, not_vetted};
+use super::methods::{MethodError, held_method, live_method};
 use super::telling::ToldMethod;
+use super::unreadable::{readable, unreadable};
 use super::{Engine, EngineError, Work};
 use crate::domain::{
     Actor, CONSENT_LIVES, Challenge, Judgement, MethodId, MethodKind, MethodStatus, MicroDeposits,
@@ -61,7 +62,8 @@ impl Engine {
         let method = self.store.method(org, method_id).await?;
         let method =
             method.ok_or_else(|| MethodError::NoMethod { method_id: method_id.clone() })?;
-        match method.destination.kind() {
+        readable(&method)?;
+        match method.kind {
             MethodKind::Paypal => self.start_consent(work, org, &method).await,
             MethodKind::Ach => self.start_deposits(work, org, &method).await,
             MethodKind::StripeConnect => {
@@ -178,10 +180,14 @@ impl Engine {
                 Vetted::Unable(Problem::new("not_consented", words))
             }
             ConsentSaid::Code(code) => {
-                let destination = self.store.destination(&org, &consent.destination_id).await?;
-                match self.provider(MethodKind::Paypal) {
-                    Some(provider) => provider.hear_consent(code, &destination).await,
-                    None => Vetted::Unclear(Problem::new("rail_not_configured", "nobody to ask")),
+                let id = &consent.destination_id;
+                let destination = self.store.readable_destination(&org, id).await?;
+                match (self.provider(MethodKind::Paypal), &destination) {
+                    (_, None) => Vetted::Unable(unreadable()),
+                    (Some(provider), Some(one)) => provider.hear_consent(code, one).await,
+                    (None, _) => {
+                        Vetted::Unclear(Problem::new("rail_not_configured", "nobody to ask"))
+                    }
                 }
             }
         };
@@ -355,7 +361,7 @@ impl Engine {
     /// Takes a person's word that a method is its holder's, or is not. A disabled one stays so.
     ///
     /// # Errors
-    /// [`MethodError::NoMethod`], [`MethodError::WrongStatus`].
+    /// [`MethodError::NoMethod`], [`MethodError::WrongStatus`], [`MethodError::Unreadable`].
     pub async fn judge_method(
         &self,
         work: &Work,
@@ -363,6 +369,9 @@ impl Engine {
         method_id: &MethodId,
         (is_good, note): (bool, &str),
     ) -> Result<(), EngineError> {
+        if is_good && let Some(method) = self.store.method(org, method_id).await? {
+            readable(&method)?;
+        }
         self.retrying(|| async {
             let mut tx = self.begin(work).await?;
             let verb = if is_good { "verified" } else { "rejected" };
@@ -405,7 +414,12 @@ fn starter(consent: &VerificationRow) -> Actor {
 }
 
 pub(super) fn no_rail(method: &PaymentMethod) -> EngineError {
-    let section = method.destination.kind().section();
+    let section = method.kind.section();
     let words = format!("the rail is not configured, see [providers.{section}]");
     not_vetted(method, Problem::new("rail_not_configured", words))
+}
+
+pub(super) fn not_vetted(method: &PaymentMethod, problem: Problem) -> EngineError {
+    let affiliate_id = method.affiliate_id.to_string();
+    EngineError::NotVetted { affiliate_id, kind: method.kind, problem }
 }

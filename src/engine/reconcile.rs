@@ -12,10 +12,11 @@ use super::asking::{Answer, Claimed};
 use super::outcome::{Stamp, end_transfers};
 use super::sorted::{Sorted, is_open};
 use super::submission::named;
+use super::unreadable::UNREADABLE;
 use super::{Engine, EngineError, Tally, Work, telling};
 use crate::domain::{Money, OrgId, Scope, SubmissionState, TransferState};
 use crate::providers::{Found, ItemReport, Problem, Sent};
-use crate::store::{CheckRecord, SubmissionRow, Tx};
+use crate::store::{CheckRecord, StoreError, SubmissionRow, Tx};
 
 /// Pauses between checks of one submission, growing; the last one repeats.
 const PAUSES: [TimeDelta; 7] = [
@@ -76,7 +77,14 @@ impl Engine {
         let mut failed = None;
         for org in self.store.orgs_to_check(due_by).await? {
             if scope.has_org(&org) {
-                let first = self.reconcile_org(work, &org, reach, &mut tally).await?;
+                let first = match self.reconcile_org(work, &org, reach, &mut tally).await {
+                    // Its keys are one org's own trouble.
+                    Err(error @ EngineError::Store(StoreError::Vault(_))) => {
+                        error!(event = "org.sealed", org_id = %org, code = error.code(), %error);
+                        Some(error)
+                    }
+                    asked => asked?,
+                };
                 failed = failed.or(first);
             }
         }
@@ -243,7 +251,8 @@ impl Engine {
               provider = %row.method_kind, code = problem.code.as_str(), message = problem.message.as_str());
         self.retrying(|| async {
             let now = self.clock.now();
-            let unaskable = matches!(problem.code.as_str(), "window_passed" | "body_changed");
+            let unaskable =
+                matches!(problem.code.as_str(), "window_passed" | "body_changed" | UNREADABLE);
             let unclear = unaskable || (refused && self.stays_refused(row));
             let review = open > 0 && (unclear || self.is_past_horizon(row, now));
             let last_settled = transfers.iter().filter_map(|transfer| transfer.settled_at).max();

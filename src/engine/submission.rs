@@ -9,11 +9,12 @@ use sha2::{Digest, Sha256};
 use super::outcome::{Stamp, end_transfers};
 use super::{Engine, EngineError, Tally};
 use crate::domain::{
-    AffiliateId, Money, OrgId, PayoutId, PayoutOrigin, Reference, SubmissionId, TransferState,
+    AffiliateId, Destination, GateCheck, Money, OrgId, PayoutId, PayoutOrigin, Reference,
+    SubmissionId, TransferState,
 };
 use crate::providers::{Outgoing, OutgoingItem, Problem, Provider};
 use crate::store::{
-    NewSubmission, NewTransfer, StoreError, SubmissionRow, Transfer, TransferNews, Tx,
+    NewSubmission, NewTransfer, QueuedPayout, StoreError, SubmissionRow, Transfer, TransferNews, Tx,
 };
 
 /// A payout that becomes a transfer.
@@ -50,10 +51,14 @@ pub(super) fn outgoing(
         use TransferState::{Accepted, Settled, Unknown};
         matches!(state, Accepted | Settled | Unknown)
     };
+    let destination_of = |transfer: &Transfer| {
+        let unreadable = || Destination::unreadable(row.method_kind);
+        transfer.destination.clone().unwrap_or_else(unreadable)
+    };
     let item = |transfer: &Transfer| OutgoingItem {
         reference: transfer.reference.clone(),
         payout_id: transfer.payout_id.clone(),
-        destination: transfer.destination.clone(),
+        destination: destination_of(transfer),
         amount: transfer.amount,
         provider_id: transfer.provider_id.clone(),
         open: open(transfer.state),
@@ -161,6 +166,9 @@ impl Engine {
     }
 }
 
+/// Payouts that the gates hold back, and why.
+pub(super) type Failing = Vec<(QueuedPayout, Vec<GateCheck>)>;
+
 /// Why a submission was refused, and because of whom.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
@@ -177,6 +185,25 @@ impl Refusal {
     fn problem_of(&self, transfer: &Transfer) -> &Problem {
         self.items.get(&transfer.reference).unwrap_or(&self.problem)
     }
+
+    /// By the gates, before anything was sent.
+    pub fn of_gates(transfers: &[Transfer], failing: &Failing) -> Self {
+        let problem = Problem::new("gate", "a member may no longer be paid");
+        let named = |transfer: &Transfer| {
+            let (_, checks) =
+                failing.iter().find(|(queued, _)| queued.payout_id == transfer.payout_id)?;
+            Some((transfer.reference.clone(), gate_problem(checks)))
+        };
+        Self { items: transfers.iter().filter_map(named).collect(), problem }
+    }
+}
+
+/// The gates that failed, as a problem.
+pub(super) fn gate_problem(checks: &[GateCheck]) -> Problem {
+    let code = checks.first().map_or("gate", |check| check.gate.as_str());
+    let words =
+        |check: &GateCheck| format!("{}: wants {}, found {}", check.gate, check.wants, check.found);
+    Problem::new(code, checks.iter().map(words).collect::<Vec<_>>().join("; "))
 }
 
 fn note(transfer: &Transfer, problem: &Problem) -> TransferNews {

@@ -12,14 +12,13 @@ use tracing::warn;
 
 use super::outcome::{Stamp, end_payouts, move_payouts};
 use super::sending::{Lane, Rails, count, send_patiently, send_record};
-use super::submission::{Member, Refusal, body_hash, named, outgoing};
+use super::submission::{Failing, Member, Refusal, body_hash, gate_problem, named, outgoing};
 use super::{Engine, EngineError, Reach, Tally, Work};
 use crate::domain::{
-    BatchId, Currency, GateCheck, Intent, Money, PayoutStatus, Scope, TransferState,
-    failing_at_send,
+    BatchId, Currency, Intent, Money, PayoutStatus, Scope, TransferState, failing_at_send,
 };
-use crate::providers::{Outgoing, Problem, Provider, Sent};
-use crate::store::{PayoutMove, Queue, QueuedPayout, SubmissionRow, Transfer, Tx};
+use crate::providers::{Outgoing, Provider, Sent};
+use crate::store::{PayoutMove, Queue, QueuedPayout, StoreError, SubmissionRow, Transfer, Tx};
 
 /// A submission in hand: planned and leased, about to be sent.
 pub struct Planned {
@@ -80,7 +79,12 @@ impl Engine {
             {
                 continue;
             }
-            self.submit_lane(work, &lane, &mut rails, &mut tally).await?;
+            match self.submit_lane(work, &lane, &mut rails, &mut tally).await {
+                Err(EngineError::Store(StoreError::Vault(error))) => {
+                    self.leave_sealed(work, &lane, &error, &mut tally).await?;
+                }
+                sent => sent?,
+            }
         }
         Ok(tally)
     }
@@ -259,9 +263,10 @@ impl Engine {
                 let to = PayoutStatus::Processing;
                 move_payouts(&mut tx, stamp, to, &moves).await?;
                 let row = tx.submission(stamp.org, &submission.submission_id).await?;
-                let planned = self.take_in_hand(&mut tx, row, provider, stamp.now).await?;
+                let mut tally = cancelled;
+                let step = self.take_in_hand(&mut tx, stamp, row, provider, &mut tally).await?;
                 tx.commit().await?;
-                Ok((planned, cancelled))
+                Ok((step, tally))
             })
             .await?;
         tally.merge(cancelled)?;
@@ -290,17 +295,17 @@ impl Engine {
                 let members = tx.submission_members(org, &row.submission_id).await?;
                 let wants = sum(&members, lane.currency);
                 let (_, failing) = hold_at_gates(members, now);
+                let (stamp, mut tally) = (Stamp { org, actor: &work.actor, now }, Tally::default());
                 if failing.is_empty() && budget.is_some_and(|budget| wants.minor > budget) {
                     return Ok((Step::Short(wants), Tally::default()));
                 }
                 if failing.is_empty() {
-                    let planned = self.take_in_hand(&mut tx, row, provider, now).await?;
+                    let step = self.take_in_hand(&mut tx, stamp, row, provider, &mut tally).await?;
                     tx.commit().await?;
-                    return Ok((planned, Tally::default()));
+                    return Ok((step, tally));
                 }
-                let stamp = Stamp { org, actor: &work.actor, now };
                 let transfers = tx.transfers_of(org, &row.submission_id).await?;
-                let refusal = refusal_of_gates(&transfers, &failing);
+                let refusal = Refusal::of_gates(&transfers, &failing);
                 tx.submission_refuse(org, &row.submission_id, now).await?;
                 let tally = self.dismantle(&mut tx, stamp, provider.as_ref(), &transfers, &refusal);
                 let tally = tally.await?;
@@ -312,15 +317,24 @@ impl Engine {
         Ok(step)
     }
 
-    /// Leases a prepared submission: from the commit on, its bytes may have left.
+    /// Leases a prepared submission: from the commit on, its bytes may have left. One with members
+    /// whose destination cannot be read is taken apart instead.
     async fn take_in_hand(
         &self,
         tx: &mut Tx,
+        stamp: Stamp<'_>,
         row: SubmissionRow,
         provider: &Arc<dyn Provider>,
-        now: DateTime<Utc>,
+        tally: &mut Tally,
     ) -> Result<Step, EngineError> {
+        let now = stamp.now;
         let transfers = tx.transfers_of(&row.org_id, &row.submission_id).await?;
+        if let Some(refusal) = self.refusal_of_unreadable(tx, stamp, &transfers).await? {
+            tx.submission_refuse(stamp.org, &row.submission_id, now).await?;
+            let apart = self.dismantle(tx, stamp, provider.as_ref(), &transfers, &refusal);
+            tally.merge(apart.await?)?;
+            return Ok(Step::Again);
+        }
         let mut outgoing = outgoing(&row, &transfers, now);
         outgoing.attempt += 1;
         let body = provider.render(&outgoing);
@@ -445,8 +459,6 @@ fn sum(members: &[QueuedPayout], currency: Currency) -> Money {
     Money::new(minors.fold(0, i64::saturating_add), currency)
 }
 
-type Failing = Vec<(QueuedPayout, Vec<GateCheck>)>;
-
 fn hold_at_gates(page: Vec<QueuedPayout>, at: DateTime<Utc>) -> (Vec<QueuedPayout>, Failing) {
     let mut payable = Vec::with_capacity(page.len());
     let mut failing = Vec::new();
@@ -478,21 +490,4 @@ async fn cancel_failing(
     }
     end_payouts(tx, stamp, PayoutStatus::Cancelled, &moves).await?;
     Ok(tally)
-}
-
-fn gate_problem(checks: &[GateCheck]) -> Problem {
-    let code = checks.first().map_or("gate", |check| check.gate.as_str());
-    let words =
-        |check: &GateCheck| format!("{}: wants {}, found {}", check.gate, check.wants, check.found);
-    Problem::new(code, checks.iter().map(words).collect::<Vec<_>>().join("; "))
-}
-
-fn refusal_of_gates(transfers: &[Transfer], failing: &Failing) -> Refusal {
-    let problem = Problem::new("gate", "a member may no longer be paid");
-    let named = |transfer: &Transfer| {
-        let (_, checks) =
-            failing.iter().find(|(queued, _)| queued.payout_id == transfer.payout_id)?;
-        Some((transfer.reference.clone(), gate_problem(checks)))
-    };
-    Refusal { items: transfers.iter().filter_map(named).collect(), problem }
 }

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde::Serialize;
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Engine, EngineError, Work};
 use crate::domain::{KeyId, OrgId};
@@ -21,6 +21,8 @@ pub struct Rotated {
     pub key_id: KeyId,
     /// Values that were sealed anew under it.
     pub sealed: u64,
+    /// What did not open, by its row's id: it stays as it is, and so does the key that it names.
+    pub unreadable: Vec<String>,
     /// Keys that are wrapped by another master key than before.
     pub rewrapped: u64,
     /// Retired keys that nothing was sealed under any more.
@@ -48,13 +50,16 @@ impl Engine {
                 Ok((key_id, rewrapped))
             })
             .await?;
-        let mut sealed = 0;
+        let (mut sealed, mut unreadable) = (0, Vec::new());
         for column in SEALED {
-            sealed += self.seal_column_anew(work, org, column).await?;
+            sealed += self.seal_column_anew(work, org, column, &mut unreadable).await?;
+        }
+        if !unreadable.is_empty() {
+            warn!(event = "vault.unreadable", org_id = %org, values = unreadable.len());
         }
         let (deleted, kept) = self.delete_unused_keys(work, org).await?;
         info!(event = "vault.rotated", org_id = %org, key_id = %key_id, sealed, rewrapped);
-        Ok(Rotated { key_id, sealed, rewrapped, deleted, kept })
+        Ok(Rotated { key_id, sealed, unreadable, rewrapped, deleted, kept })
     }
 
     /// Wraps an org's keys under the first master key; how many were not.
@@ -83,6 +88,7 @@ impl Engine {
         work: &Work,
         org: &OrgId,
         column: &SealedColumn,
+        unreadable: &mut Vec<String>,
     ) -> Result<u64, EngineError> {
         let mut sealed = 0;
         let mut after = (String::new(), String::new());
@@ -93,9 +99,10 @@ impl Engine {
                 tx.commit().await?;
                 Ok(batch)
             });
-            let Some((last, changed)) = batch.await? else { return Ok(sealed) };
-            sealed += changed;
-            after = last;
+            let Some(batch) = batch.await? else { return Ok(sealed) };
+            sealed += batch.changed;
+            unreadable.extend(batch.unreadable);
+            after = batch.last;
         }
     }
 

@@ -135,7 +135,7 @@ impl Engine {
         let filed = tx.methods_filed(org, &wanted.affiliate_id).await?;
         let meant = |method: &&FiledMethod| {
             method_id.as_ref().is_none_or(|id| *id == method.method_id)
-                && kind.is_none_or(|kind| kind == method.destination.kind())
+                && kind.is_none_or(|kind| kind == method.kind)
                 && destination.iter().all(|(field, value)| is_field(method, field, value))
         };
         // Of several, one that can be paid; of those the default, then the latest.
@@ -163,7 +163,7 @@ fn not_enabled(amount: Money, program: &ProgramId) -> Vec<GateCheck> {
 
 /// E-mail addresses are the same in capitals.
 fn is_field(method: &FiledMethod, field: &str, value: &str) -> bool {
-    let filed = method.destination.get(field);
+    let filed = method.destination.as_ref().and_then(|destination| destination.get(field));
     filed.is_some_and(|filed| {
         filed == value || (field == "email" && filed.to_lowercase() == value.trim().to_lowercase())
     })

@@ -32,10 +32,13 @@ const LONGEST_LABEL: usize = 100;
 #[serde(rename_all = "camelCase")]
 pub(super) struct ShownDestination {
     /// Enough to tell it from others: `****6789`, `a***@example.com`.
-    masked: String,
+    masked: Option<String>,
     /// The end of its account number, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     last4: Option<String>,
+    /// Whether it cannot be read any more, by nobody: it has to be told anew.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unreadable: bool,
 }
 
 /// The verification under way.
@@ -91,15 +94,16 @@ impl From<Row> for PaymentMethod {
         Self {
             id: row.method_id.to_string(),
             affiliate_id: row.affiliate_id.to_string(),
-            kind: row.destination.kind().to_string(),
+            kind: row.kind.to_string(),
             label: row.label,
             is_default: row.is_default,
             status: row.status.to_string(),
             status_code: row.status_code,
             status_reason: row.status_reason,
             destination: ShownDestination {
-                masked: row.destination.masked(),
-                last4: row.destination.last4(),
+                masked: row.destination.as_ref().map(Destination::masked),
+                last4: row.destination.as_ref().and_then(Destination::last4),
+                unreadable: row.destination.is_none(),
             },
             verification_method: row.verified_by.map(|by| by.to_string()),
             verified_at: row.verified_at,
@@ -360,7 +364,7 @@ pub(super) async fn change(
         let detail = "it is the default: make another one the default instead";
         return Err(Problem::meaningless("default_needed", detail));
     }
-    let kind = row.destination.kind();
+    let kind = row.kind;
     let edit = MethodEdit {
         label: label(asked.label)?,
         destination: asked.destination.map(|fields| destination(kind, &fields)).transpose()?,

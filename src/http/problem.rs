@@ -224,6 +224,7 @@ impl Problem {
             | M::OtherType { .. }
             | M::SameDestination { .. }
             | M::NotProvable { .. }
+            | M::Unreadable { .. }
             | M::NotStarted { .. }
             | M::NotSentYet { .. }
             | M::WrongAmounts { .. }

@@ -3,18 +3,19 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
+use tracing::warn;
 
 use super::dialect::{Value, sql};
 use super::{Store, StoreError, Tx};
 use crate::domain::{AffiliateId, Destination, DestinationId, MethodKind, OrgId};
-use crate::vault::{Cell, OrgVault, key_of};
+use crate::vault::{Cell, OrgVault, VaultError, key_of};
 
 pub(super) const DESTINATIONS_INSERT: &str = "
     INSERT INTO destinations (org_id, destination_id, kind, sealed, key_id, last4, fingerprint,
                               blind_index, created_at)
     {rows}";
 const DESTINATION: &str = "
-    SELECT destination_id, kind, sealed FROM destinations
+    SELECT destination_id, kind, sealed, key_id FROM destinations
     WHERE org_id = $1 AND destination_id = $2";
 // The methods of other affiliates that are paid to the same account now.
 const ACCOUNT_SHARED: &str = "
@@ -39,6 +40,7 @@ pub(super) struct SealedDestination {
     pub(super) destination_id: DestinationId,
     kind: Option<MethodKind>,
     sealed: Option<String>,
+    key_id: Option<String>,
 }
 
 impl SealedDestination {
@@ -53,9 +55,37 @@ impl SealedDestination {
         let (Some(kind), Some(sealed)) = (self.kind, &self.sealed) else {
             return Err(StoreError::Gone { what: "destination", id: id.to_owned() });
         };
-        let json = keys.open(cell_of(id), sealed)?;
+        let json = keys.open(cell_of(id), sealed).map_err(|error| match error {
+            // A key that the row itself does not name was never lost: the text is not its own.
+            VaultError::NoKey { .. } if key_of(sealed) != self.key_id.as_deref() => {
+                VaultError::DoesNotOpen { place: cell_of(id).to_string() }
+            }
+            error => error,
+        })?;
         Destination::stored(kind, &json)
             .map_err(|source| StoreError::CorruptDestination { id: id.to_owned(), source })
+    }
+
+    /// Opens it; `None` if this row alone cannot be read (damaged, moved, gone), so that the
+    /// others can.
+    ///
+    /// # Errors
+    /// [`StoreError::Vault`] if a key of the org is missing: then it is not the row's fault.
+    pub(super) fn read(&self, keys: &OrgVault) -> Result<Option<Destination>, StoreError> {
+        use VaultError::{DoesNotOpen, NotSealed};
+        match self.open(keys) {
+            Ok(destination) => Ok(Some(destination)),
+            Err(
+                error @ (StoreError::Gone { .. }
+                | StoreError::CorruptDestination { .. }
+                | StoreError::Vault(DoesNotOpen { .. } | NotSealed { .. })),
+            ) => {
+                warn!(event = "destination.unreadable", destination_id = %self.destination_id,
+                      error = %error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -104,10 +134,34 @@ impl Store {
         org: &OrgId,
         id: &DestinationId,
     ) -> Result<Destination, StoreError> {
+        self.sealed_destination(org, id).await?.open(&self.vault_of(org).await?)
+    }
+
+    /// Opens one destination; `None` if it cannot be read, and others of its org can.
+    ///
+    /// # Errors
+    /// As [`Store::destination`], of keys and not of the row.
+    pub async fn readable_destination(
+        &self,
+        org: &OrgId,
+        id: &DestinationId,
+    ) -> Result<Option<Destination>, StoreError> {
+        self.sealed_destination(org, id).await?.read(&self.vault_of(org).await?)
+    }
+
+    async fn sealed_destination(
+        &self,
+        org: &OrgId,
+        id: &DestinationId,
+    ) -> Result<SealedDestination, StoreError> {
         let query = sql(DESTINATION).bind(org).bind(id);
-        let row: Option<SealedDestination> = query.read_maybe(&self.pools).await?;
-        let gone = || StoreError::Gone { what: "destination", id: id.to_string() };
-        row.ok_or_else(gone)?.open(&self.vault_of(org).await?)
+        let gone = || SealedDestination {
+            destination_id: id.clone(),
+            kind: None,
+            sealed: None,
+            key_id: None,
+        };
+        Ok(query.read_maybe(&self.pools).await?.unwrap_or_else(gone))
     }
 }
 

@@ -6,7 +6,7 @@ use super::destinations::SealedDestination;
 use super::dialect::{Value, sql};
 use super::{FailedMethod, StoreError, Tx};
 use crate::domain::{
-    AffiliateId, Destination, DestinationId, MethodId, MethodStatus, OrgId, PayoutId,
+    AffiliateId, Destination, DestinationId, MethodId, MethodKind, MethodStatus, OrgId, PayoutId,
 };
 
 // Only as it was when it was paid to: a destination that was changed since is another one.
@@ -22,7 +22,7 @@ const METHODS_BLAME: &str = "
               payout_methods.status_code, payout_methods.status_reason";
 const METHODS_OF_PAYOUTS: &str = "
     WITH wanted(payout_id) AS MATERIALIZED ({rows})
-    SELECT p.payout_id, m.method_id, m.destination_id, d.kind, d.sealed
+    SELECT p.payout_id, m.method_id, m.destination_id, d.kind, d.sealed, d.key_id
     FROM wanted CROSS JOIN payouts p
     JOIN payout_methods m ON m.org_id = p.org_id AND m.method_id = p.method_id
     LEFT JOIN destinations d ON d.org_id = m.org_id AND d.destination_id = m.destination_id
@@ -36,7 +36,7 @@ const METHODS_CHANGE: &str = "
     FROM changed
     WHERE payout_methods.org_id = $1 AND payout_methods.method_id = changed.method_id";
 const METHODS_FILED: &str = "
-    SELECT m.method_id, m.status, m.is_default, m.destination_id, d.kind, d.sealed
+    SELECT m.method_id, m.status, m.is_default, m.kind AS rail, m.destination_id, d.kind, d.sealed, d.key_id
     FROM payout_methods m
     LEFT JOIN destinations d ON d.org_id = m.org_id AND d.destination_id = m.destination_id
     WHERE m.org_id = $1 AND m.affiliate_id = $2 ORDER BY m.method_id";
@@ -47,7 +47,9 @@ pub struct FiledMethod {
     pub method_id: MethodId,
     pub status: MethodStatus,
     pub is_default: bool,
-    pub destination: Destination,
+    pub kind: MethodKind,
+    /// Where it goes, if that can be read.
+    pub destination: Option<Destination>,
 }
 
 #[derive(Debug, FromRow)]
@@ -55,6 +57,7 @@ struct FiledRow {
     method_id: MethodId,
     status: MethodStatus,
     is_default: i64,
+    rail: MethodKind,
     #[sqlx(flatten)]
     destination: SealedDestination,
 }
@@ -73,7 +76,8 @@ pub struct PaidMethod {
     pub payout_id: PayoutId,
     pub method_id: MethodId,
     pub destination_id: DestinationId,
-    pub destination: Destination,
+    /// What is there, if it can be read.
+    pub destination: Option<Destination>,
 }
 
 /// What becomes of a method.
@@ -108,9 +112,9 @@ impl Tx {
         }
         let keys = self.vault_of(org).await?;
         let read = |row: FiledRow| {
-            let destination = row.destination.open(&keys)?;
-            let FiledRow { method_id, status, is_default, .. } = row;
-            Ok(FiledMethod { method_id, status, is_default: is_default == 1, destination })
+            let destination = row.destination.read(&keys)?;
+            let FiledRow { method_id, status, is_default, rail: kind, .. } = row;
+            Ok(FiledMethod { method_id, status, is_default: is_default == 1, kind, destination })
         };
         rows.into_iter().map(read).collect()
     }
@@ -143,7 +147,7 @@ impl Tx {
         }
         let keys = self.vault_of(org).await?;
         let read = |row: PaidMethodRow| {
-            let opened = row.destination.open(&keys)?;
+            let opened = row.destination.read(&keys)?;
             let PaidMethodRow { payout_id, method_id, destination } = row;
             let (destination_id, destination) = (destination.destination_id, opened);
             Ok(PaidMethod { payout_id, method_id, destination_id, destination })

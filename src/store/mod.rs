@@ -76,7 +76,7 @@ pub use reads::{
 };
 pub use reversals::{CommissionStanding, NewReversal, ReversalRow};
 pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
-pub use sealed::{SEALED, SealedColumn};
+pub use sealed::{SEALED, SealedAnew, SealedColumn, Tried};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
 pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};

@@ -16,7 +16,8 @@ macro_rules! methods {
     ($($tail:literal),+) => { concat!("
     SELECT m.method_id, m.affiliate_id, a.partner_id, m.label, m.is_default, m.status,
            m.status_code, m.status_reason, m.usable_from, m.verified_at, m.verified_by,
-           m.duplicate_of, m.created_at, m.destination_id, d.kind, d.sealed,
+           m.duplicate_of, m.created_at, m.kind AS rail, m.destination_id, d.kind, d.sealed,
+           d.key_id,
            v.kind AS proving, v.expires_at AS proving_until, v.tries_left
     FROM payout_methods m
     JOIN affiliates a ON a.org_id = m.org_id AND a.affiliate_id = m.affiliate_id
@@ -132,6 +133,7 @@ struct MethodRow {
     verified_by: Option<VerificationKind>,
     duplicate_of: Option<MethodId>,
     created_at: DateTime<Utc>,
+    rail: MethodKind,
     #[sqlx(flatten)]
     destination: SealedDestination,
     proving: Option<VerificationKind>,
@@ -158,8 +160,10 @@ pub struct PaymentMethod {
     /// A method of somebody else that goes to the same account.
     pub duplicate_of: Option<MethodId>,
     pub created_at: DateTime<Utc>,
+    pub kind: MethodKind,
     pub destination_id: DestinationId,
-    pub destination: Destination,
+    /// Where it goes, if that can be read.
+    pub destination: Option<Destination>,
     /// The verification under way.
     pub proving: Option<Proving>,
 }
@@ -278,7 +282,8 @@ impl Store {
         let open = |row: MethodRow| {
             let proving = row.proving.zip(row.proving_until).zip(row.tries_left);
             Ok(PaymentMethod {
-                destination: row.destination.open(&keys)?,
+                destination: row.destination.read(&keys)?,
+                kind: row.rail,
                 destination_id: row.destination.id().clone(),
                 method_id: row.method_id,
                 affiliate_id: row.affiliate_id,

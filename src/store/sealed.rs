@@ -3,6 +3,7 @@
 //! What is sealed names its key (`KEY:…`). Whoever adds such a column adds a line to `SEALED`; the
 //! row of its cell is the row's key without the org, two columns joined by a slash.
 
+use serde::Serialize;
 use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
@@ -69,6 +70,36 @@ pub const SEALED: &[SealedColumn] = &[
     sealed!("webhook_endpoints"."sealed_old_secret" by "endpoint_id"),
 ];
 
+// A damaged text names no key any more, but its row still does.
+const DESTINATIONS_NAMING: &str = "
+    SELECT COUNT(*) FROM destinations
+    WHERE org_id = $1 AND key_id = $2 AND sealed NOT LIKE $3";
+
+/// Values of a column that are tried at the most, in one look at an org.
+const MOST_TRIED: u64 = 10_000;
+/// Values that are read at a time.
+const PAGE: i64 = 500;
+
+/// A batch of values that were sealed anew.
+#[derive(Debug)]
+pub struct SealedAnew {
+    /// The last row that was looked at.
+    pub last: (String, String),
+    pub changed: u64,
+    /// What did not open and stays as it is, such as `destinations/de_…`.
+    pub unreadable: Vec<String>,
+}
+
+/// What a look at the sealed values of an org found.
+#[derive(Debug, Default, Serialize)]
+pub struct Tried {
+    pub values: u64,
+    /// Whether there are more than were tried.
+    pub cut: bool,
+    /// What does not open, such as `destinations/de_…`.
+    pub unreadable: Vec<String>,
+}
+
 #[derive(Debug, FromRow)]
 struct SealedRow {
     k1: String,
@@ -84,18 +115,31 @@ impl SealedRow {
         }
     }
 
-    fn anew(&self, column: &SealedColumn, keys: &OrgVault) -> Result<Vec<Value>, StoreError> {
-        let row = self.row();
-        let cell = Cell::new(column.table, column.column, &row);
-        let sealed = keys.seal(cell, &keys.open(cell, &self.sealed)?)?;
+    /// Where it stands, for people.
+    fn name(&self, column: &SealedColumn) -> String {
+        format!("{}/{}", column.table, self.row())
+    }
+
+    fn open(&self, column: &SealedColumn, keys: &OrgVault) -> Option<String> {
+        keys.open(Cell::new(column.table, column.column, &self.row()), &self.sealed).ok()
+    }
+
+    /// Sealed under the current key; `None` if it does not open.
+    fn anew(
+        &self,
+        column: &SealedColumn,
+        keys: &OrgVault,
+    ) -> Result<Option<Vec<Value>>, StoreError> {
+        let Some(text) = self.open(column, keys) else { return Ok(None) };
+        let sealed = keys.seal(Cell::new(column.table, column.column, &self.row()), &text)?;
         let key_id = key_of(&sealed).unwrap_or_default().to_owned();
-        Ok(vec![
+        Ok(Some(vec![
             self.k1.as_str().into(),
             self.k2.as_str().into(),
             self.sealed.as_str().into(),
             sealed.into(),
             key_id.into(),
-        ])
+        ]))
     }
 }
 
@@ -116,20 +160,51 @@ impl Store {
             let (count,): (i64,) = query.read_one(&self.pools).await?;
             found += count.unsigned_abs();
         }
-        Ok(found)
+        let query = sql(DESTINATIONS_NAMING).bind(org).bind(key_id).bind(under(key_id));
+        let (naming,): (i64,) = query.read_one(&self.pools).await?;
+        Ok(found + naming.unsigned_abs())
+    }
+
+    /// Tries to open what is sealed of an org, the first values of each column.
+    ///
+    /// # Errors
+    /// [`StoreError::Vault`] if its keys cannot be used at all; [`StoreError::Database`].
+    pub async fn try_sealed(&self, org: &OrgId) -> Result<Tried, StoreError> {
+        let keys = self.vault_of(org).await?;
+        let mut tried = Tried::default();
+        for column in SEALED {
+            let (mut after, mut seen) = ((String::new(), String::new()), 0);
+            loop {
+                // Under no key at all: whichever it is under.
+                let query = sql(column.page).bind(org).bind("");
+                let query = query.bind(after.0.as_str()).bind(after.1.as_str()).bind(PAGE);
+                let rows: Vec<SealedRow> = query.read_all(&self.pools).await?;
+                let Some(last) = rows.last() else { break };
+                if seen >= MOST_TRIED {
+                    tried.cut = true;
+                    break;
+                }
+                after = (last.k1.clone(), last.k2.clone());
+                seen += rows.len() as u64;
+                let broken = rows.iter().filter(|row| row.open(column, &keys).is_none());
+                tried.unreadable.extend(broken.map(|row| row.name(column)));
+            }
+            tried.values += seen;
+        }
+        Ok(tried)
     }
 }
 
 impl Tx {
     /// Seals the next values of a column under the org's current key, those after the row `after`
-    /// that are under another; the last row that was looked at, and how many there were.
+    /// that are under another. What does not open stays as it is, and is named.
     pub async fn seal_anew(
         &mut self,
         org: &OrgId,
         column: &SealedColumn,
         after: &(String, String),
         limit: i64,
-    ) -> Result<Option<((String, String), u64)>, StoreError> {
+    ) -> Result<Option<SealedAnew>, StoreError> {
         let keys = self.vault_of(org).await?;
         let Some(current) = keys.current() else { return Ok(None) };
         let query = sql(column.page).bind(org).bind(under(current));
@@ -137,9 +212,14 @@ impl Tx {
         let rows: Vec<SealedRow> = query.all(self).await?;
         let Some(last) = rows.last() else { return Ok(None) };
         let last = (last.k1.clone(), last.k2.clone());
-        let anew = rows.iter().map(|row| row.anew(column, &keys));
-        let anew = anew.collect::<Result<Vec<_>, _>>()?;
+        let (mut anew, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in &rows {
+            match row.anew(column, &keys)? {
+                Some(values) => anew.push(values),
+                None => unreadable.push(row.name(column)),
+            }
+        }
         let changed = sql(column.update).bind(org).run_with(self, &anew).await?;
-        Ok(Some((last, changed)))
+        Ok(Some(SealedAnew { last, changed, unreadable }))
     }
 }

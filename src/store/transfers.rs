@@ -7,8 +7,8 @@ use super::destinations::SealedDestination;
 use super::dialect::{Value, sql};
 use super::{NewSubmission, StoreError, Tx};
 use crate::domain::{
-    AffiliateId, Currency, Destination, Money, OrgId, PayoutId, PayoutOrigin, Reference,
-    SubmissionId, TransferId, TransferState,
+    AffiliateId, Currency, Destination, DestinationId, Money, OrgId, PayoutId, PayoutOrigin,
+    Reference, SubmissionId, TransferId, TransferState,
 };
 
 const TRANSFER_INSERT: &str = "
@@ -18,7 +18,8 @@ const TRANSFER_INSERT: &str = "
 
 const TRANSFERS_OF: &str = "
     SELECT t.transfer_id, t.payout_id, t.affiliate_id, t.currency, t.amount_minor, t.reference,
-           t.state, t.provider_id, t.settled_at, p.origin, p.destination_id, d.kind, d.sealed
+           t.state, t.provider_id, t.settled_at, p.origin, p.destination_id, d.kind, d.sealed,
+           d.key_id
     FROM transfers t JOIN payouts p ON p.org_id = t.org_id AND p.payout_id = t.payout_id
     LEFT JOIN destinations d ON d.org_id = p.org_id AND d.destination_id = p.destination_id
     WHERE t.org_id = $1 AND t.submission_id = $2 ORDER BY t.position";
@@ -86,7 +87,9 @@ pub struct Transfer {
     pub provider_id: Option<String>,
     pub settled_at: Option<DateTime<Utc>>,
     pub origin: PayoutOrigin,
-    pub destination: Destination,
+    pub destination_id: DestinationId,
+    /// Where it goes, if that can be read; nothing new leaves without.
+    pub destination: Option<Destination>,
 }
 
 /// What was learned about a transfer.
@@ -159,7 +162,7 @@ impl Tx {
         let rows: Vec<TransferRow> = sql(TRANSFERS_OF).bind(org).bind(submission).all(self).await?;
         let keys = self.vault_of(org).await?;
         let read = |row: TransferRow| {
-            let destination = row.destination.open(&keys)?;
+            let destination = row.destination.read(&keys)?;
             Ok(Transfer {
                 transfer_id: row.transfer_id,
                 payout_id: row.payout_id,
@@ -170,6 +173,7 @@ impl Tx {
                 provider_id: row.provider_id,
                 settled_at: row.settled_at,
                 origin: row.origin,
+                destination_id: row.destination.destination_id,
                 destination,
             })
         };

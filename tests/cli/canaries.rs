@@ -136,10 +136,14 @@ fn an_account_number_is_found_nowhere_but_in_the_banks_own_files(mut place: Plac
     for job in ["release-holds", "auto-payout"] {
         place.run(&["job", "run", job]).code(0);
     }
-    // Somebody changed what is sealed: nothing leaves, and what is said of it tells nothing.
+    // Somebody changed what is sealed, or took its key away: what is said of it tells nothing.
     place.tamper("UPDATE destinations SET sealed = sealed || 'AAAA'");
-    place.run(&["job", "run", "submit-transfers"]).code(1);
+    assert!(place.run(&["method", "list"]).code(0).out.contains("(unreadable)"));
+    place.run(&["vault", "status"]).code(0);
     place.tamper("UPDATE destinations SET sealed = substr(sealed, 1, length(sealed) - 4)");
+    place.tamper("UPDATE destinations SET sealed = 'x' || sealed, key_id = 'x' || key_id");
+    place.run(&["job", "run", "submit-transfers"]).code(3);
+    place.tamper("UPDATE destinations SET sealed = substr(sealed, 2), key_id = substr(key_id, 2)");
     search(&place, "after an error");
 
     let noc = json!({"for": ACCOUNT, "behaviour": "noc", "code": "C01", "corrected": CORRECTED});

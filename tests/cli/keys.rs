@@ -126,3 +126,25 @@ fn keys_are_shown_rotated_and_wrapped_by_a_new_master_key(mut place: Place) {
     place.set("VAULT__MASTER_KEYS", OTHER.replace("=ff", "=fe"));
     place.run(&["summary"]).code(2).says(&["are not those of this database"]);
 }
+
+#[test]
+fn what_does_not_open_is_counted_and_named_and_a_rotation_goes_on_over_it() {
+    let place = Place::on_sqlite();
+    orders::write_payable(&place, "data", 3);
+    place.run(&["import", "data", "--org", "acme"]).code(0);
+    let whole = "3 sealed values tried: all open";
+    assert!(place.run(&["doctor"]).code(0).out.contains(whole));
+    assert!(place.run(&["vault", "status"]).code(0).out.contains(whole));
+    place.tamper(
+        "UPDATE destinations SET sealed = 'damaged'
+         WHERE destination_id = (SELECT MIN(destination_id) FROM destinations)",
+    );
+    for command in [&["doctor"][..], &["vault", "status"]] {
+        let shown = place.run(command).code(0).out;
+        assert!(shown.contains("1 do not open: destinations/de_"), "{shown}");
+    }
+    let rotated = place.run(&["vault", "rotate"]).code(3).out;
+    let stays = "1 values do not open and stay as they are: destinations/de_";
+    assert!(rotated.contains("2 values sealed anew") && rotated.contains(stays), "{rotated}");
+    assert!(place.run(&["method", "list"]).code(0).out.contains("(unreadable)"));
+}

@@ -37,6 +37,7 @@ mod runs;
 mod schema;
 mod staff;
 mod submit;
+mod unreadable;
 mod vault;
 mod webhooks;
 mod worlds;

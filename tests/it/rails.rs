@@ -282,7 +282,7 @@ on_both! {
         h.reconcile_with(&engine).await;
         let ana: AffiliateId = "ana".parse().expect("an id");
         let method = h.store.method_of(&h.org, &ana).await.expect("a read").expect("a method");
-        assert_eq!(method.destination.get("accountNumber"), Some("87654321"));
+        assert_eq!(method.destination.expect("it opens").get("accountNumber"), Some("87654321"));
         assert_eq!(method.status, MethodStatus::Verified);
         // The payout keeps where it went, so a second correction of it is about another account.
         paper.told().letters = vec![said("noc2.ach", &reference, NoticeWord::Corrected, Some("C09"))];
