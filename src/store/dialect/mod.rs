@@ -110,7 +110,7 @@ impl Pools {
                 .map_err(|source| unreachable(sqlx::Error::Io(source)))?;
         }
         if create {
-            make_private(&options.get_filename()).map_err(|source| unreachable(source.into()))?;
+            make_private(options.get_filename()).map_err(|source| unreachable(source.into()))?;
         }
         let one = SqlitePoolOptions::new()
             .max_connections(1)
