@@ -745,23 +745,33 @@ on_both! {
         }
     }
 
-    async fn partners_never_see_deposits_as_payouts(h: &Harness) {
+    async fn nobody_reads_the_amounts_of_deposits_over_http(h: &Harness) {
         let portal = Portal::of(h, &["ana"]).await;
         let id = portal.added("ana", "ach", account("123456789")).await;
         portal.verify("ana", &id).await.ok();
-        let ana = h.partner("ana");
-        for path in ["/finance/payouts", "/finance/payouts?source.affiliateId=payoutd:house"] {
-            let shown = portal.api.get(&ana, path).await;
-            assert!(!String::from_utf8_lossy(&shown.bytes).contains("verification"), "{shown:?}");
-        }
-        for deposit in portal.deposits().await {
-            for path in ["", "/lines"] {
-                let path = format!("/finance/payouts/{}{path}", deposit.payout_id);
-                assert_eq!(portal.api.get(&ana, &path).await.status, 404, "{path}");
+        for caller in [h.partner("ana"), h.staff()] {
+            for path in ["/finance/payouts", "/finance/payouts?source.affiliateId=payoutd:house"] {
+                let shown = portal.api.get(&caller, path).await;
+                assert!(!String::from_utf8_lossy(&shown.bytes).contains("verification"), "{shown:?}");
+            }
+            for deposit in portal.deposits().await {
+                for path in ["", "/lines"] {
+                    let path = format!("/finance/payouts/{}{path}", deposit.payout_id);
+                    assert_eq!(portal.api.get(&caller, &path).await.status, 404, "{path}");
+                }
             }
         }
-        let staff = portal.api.get(&h.staff(), "/finance/payouts").await.ok();
-        assert_eq!(staff["data"].as_array().map(Vec::len), Some(2), "staff see them");
+        let (house, staff) = ("/wallets/payoutd:house/USD", h.staff());
+        for path in [house.to_owned(), format!("{house}/entries")] {
+            assert_eq!(portal.api.get(&staff, &path).await.status, 404, "{path}");
+        }
+        let listed = portal.api.get(&staff, "/wallets").await;
+        assert!(!String::from_utf8_lossy(&listed.bytes).contains("house"), "{listed:?}");
+        let adjust = json!({ "adjustmentId": "a", "amount": 5, "reason": "none" });
+        let adjusted = portal.api.post(&staff, &format!("{house}/adjustments"), adjust).await;
+        let why = json!({ "reason": "x" });
+        let frozen = portal.api.post(&staff, &format!("{house}/freeze"), why).await;
+        assert_eq!((adjusted.status, frozen.status), (404, 404));
     }
 
     async fn others_hear_what_becomes_of_methods_and_never_the_amounts_of_deposits(h: &Harness) {
