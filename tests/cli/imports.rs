@@ -85,7 +85,7 @@ fn every_kind_of_bad_row_is_named_kept_and_can_be_mended(place: Place) {
     let bad = BAD.len() as u64;
     assert_eq!(counts(&report, 2), [2, 0, bad]);
     assert_eq!(stored(&place), 2);
-    let told: Vec<_> = err.lines().collect();
+    let told: Vec<_> = err.lines().filter(|line| !line.contains("vault.key_made")).collect();
     assert_eq!(told.len(), BAD.len(), "{err}");
     let rejects = place.read("commissions.rejects.csv");
     let kept: Vec<_> = rejects.split(|byte| *byte == b'\n').collect();
@@ -221,7 +221,8 @@ fn a_hundred_rejects_are_told_in_short_and_kept_in_full(place: Place) {
     let bad = (0..100).map(|index| format!("b-{index},aff-9,o,1.00,1.00,USD,1997-01-01T12:00:00Z"));
     write(&place, format!("{HEADER}\n{}\n", bad.collect::<Vec<_>>().join("\n")));
     let ran = place.run(&["import", "data", "--org", "acme"]).code(3);
-    assert_eq!(ran.err.lines().count(), 21, "{}", ran.err);
+    let told = ran.err.lines().filter(|line| !line.contains("vault.key_made"));
+    assert_eq!(told.count(), 21, "{}", ran.err);
     assert!(ran.err.contains("and 80 more"), "{}", ran.err);
     let kept = place.read("commissions.rejects.csv");
     assert_eq!(kept.iter().filter(|byte| **byte == b'\n').count(), 101);

@@ -163,8 +163,10 @@ on_both! {
         let wallet = WalletKey { currency: yen, ..h.wallet_key("ana") };
         let bonus = Adjustment { wallet, ..adjustment(h, "a-1", 1_240) };
         h.engine.adjust(&h.work(), &h.org, &bonus).await.expect("adjusted");
-        let filter = payoutd::store::AuditFilter { limit: 1, ..Default::default() };
-        let act = h.store.audit_page(&h.org, &filter).await.expect("acts").remove(0);
+        let subject = "ana".to_owned();
+        let filter = payoutd::store::AuditFilter { subject, limit: 9, ..Default::default() };
+        let acts = h.store.audit_page(&h.org, &filter).await.expect("acts");
+        let act = acts.iter().find(|act| act.action == "wallet.adjusted").expect("an act");
         assert!(act.detail.contains(r#""amount":"1240""#), "{}", act.detail);
     }
 }

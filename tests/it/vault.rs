@@ -338,6 +338,20 @@ async fn sealed_from_before(kind: Kind) {
         assert_eq!(kept.expect("a destination").get(field), Some(expected), "{org} {id}");
     }
     notices_are_sealed(&database, &store, &acme).await;
+
+    // The files hold none of it any more.
+    if let Some(folder) = database.folder() {
+        for file in std::fs::read_dir(folder).expect("a folder") {
+            let path = file.expect("a file").path();
+            let bytes = std::fs::read(&path).expect("readable");
+            for text in ["70605040302", "ben-canary"] {
+                let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+                assert!(!found, "{text} is in {}", path.display());
+            }
+        }
+    }
+    store.close().await;
+    database.remove().await;
 }
 
 /// What letters said of accounts, sealed from before.
@@ -361,20 +375,6 @@ async fn notices_are_sealed(database: &Database, store: &Store, acme: &OrgId) {
     let bodies = "SELECT event_id FROM provider_events WHERE sealed_body IS NULL";
     assert!(database.rows::<(String,)>(bodies).await.is_empty());
     assert!(database.rows::<(String,)>("SELECT name FROM counters").await.is_empty());
-
-    // The files hold none of it any more.
-    if let Some(folder) = database.folder() {
-        for file in std::fs::read_dir(folder).expect("a folder") {
-            let path = file.expect("a file").path();
-            let bytes = std::fs::read(&path).expect("readable");
-            for text in ["70605040302", "ben-canary"] {
-                let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
-                assert!(!found, "{text} is in {}", path.display());
-            }
-        }
-    }
-    store.close().await;
-    database.remove().await;
 }
 
 #[tokio::test]
