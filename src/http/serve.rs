@@ -37,8 +37,9 @@ pub(super) struct Peer(pub IpAddr);
 /// Serves the engine's HTTP door until `stop`, then finishes what is in hand.
 pub async fn serve(listener: TcpListener, desk: Desk, stop: CancellationToken) {
     let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
-    info!(event = "http.listening", address);
+    // First, since the document takes its time: who is told that somebody listens is listened to.
     let routes = routes(desk);
+    info!(event = "http.listening", address);
     let connections = TaskTracker::new();
     let seats = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {

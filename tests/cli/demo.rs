@@ -24,7 +24,7 @@ fn the_demo_goes_through_the_whole_cycle_and_leaves_when_told_to() {
 fn the_demo_stays_up_until_it_is_interrupted() {
     let place = Place::bare();
     let mut demo = place.start(&["demo"]);
-    demo.says("the daemon is up");
+    demo.says("/_sandbox/books");
     let err = demo.err();
     let (_, rest) = err.split_once("--database-url ").expect("a hint");
     let url = rest.split(' ').next().expect("a word");
