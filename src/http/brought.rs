@@ -59,7 +59,8 @@ impl<T: DeserializeOwned> FromRequest<Desk> for ExactBody<T> {
         }
         let brought = serde_json::from_slice(&bytes).map_err(|wrong| unreadable_body(&wrong))?;
         if holds_nul(&bytes) {
-            return Err(Problem::unreadable("body_unreadable", "the body holds a NUL character"));
+            let detail = "a text of the body holds a NUL character";
+            return Err(Problem::meaningless("text_unusable", detail));
         }
         Ok(Self { brought, bytes })
     }

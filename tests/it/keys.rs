@@ -132,7 +132,7 @@ on_both! {
         let far = (now + TimeDelta::days(4_000)).to_rfc3339();
         for (status, body) in [
             (422, json!({ "name": " ", "permissions": ["keys:read"] })),
-            (400, json!({ "name": "a\u{0}b", "permissions": ["keys:read"] })),
+            (422, json!({ "name": "a\u{0}b", "permissions": ["keys:read"] })),
             (422, json!({ "name": "x".repeat(101), "permissions": ["keys:read"] })),
             (422, json!({ "name": "a", "permissions": [] })),
             (422, json!({ "name": "a", "permissions": ["keys:read"], "expiresAt": now.to_rfc3339() })),

@@ -620,7 +620,7 @@ on_both! {
             (json!({ "eventId": "ev_1", "from": "2026-01-01T00:00:00Z" }), 422, "replay_unclear"),
             (json!({ "eventId": "ev_1" }), 404, "no_event"),
             (json!({ "eventId": "" }), 422, "bad_id"),
-            (json!({ "eventId": "a\u{0}" }), 400, "body_unreadable"),
+            (json!({ "eventId": "a\u{0}" }), 422, "text_unusable"),
             (json!({ "from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z" }), 422, "backward_time"),
             (json!({ "from": "yesterday", "to": "2026-01-01T00:00:00Z" }), 400, "body_unreadable"),
         ] {
