@@ -41,8 +41,8 @@ pub(super) struct Note {
 
 impl Note {
     fn text(self) -> Result<String, Problem> {
-        let length = self.note.trim().chars().count();
-        if (1..=1000).contains(&length) {
+        let is_short = self.note.chars().count() <= 1_000;
+        if is_short && !self.note.trim().is_empty() {
             return Ok(self.note.trim().to_owned());
         }
         Err(Problem::meaningless("note_unusable", "a note has 1 to 1000 characters"))
