@@ -193,13 +193,13 @@ pub(super) struct Confirm {
 #[into_params(parameter_in = Query)]
 pub(super) struct Back {
     /// The word that the verification was started with.
-    #[param(max_length = 500)]
+    #[param(max_length = 500, pattern = r"^[^\x00]*$")]
     state: String,
     /// What the holder's consent is heard by.
-    #[param(max_length = 2000)]
+    #[param(max_length = 2000, pattern = r"^[^\x00]*$")]
     code: Option<String>,
     /// Why there is no code.
-    #[param(max_length = 200)]
+    #[param(max_length = 200, pattern = r"^[^\x00]*$")]
     error: Option<String>,
 }
 
