@@ -27,6 +27,18 @@ words! {
         MethodChanged = "method.changed",
         MethodDisabled = "method.disabled",
         CommissionReversed = "commission.reversed",
+        /// It waits until a person lets it go.
+        PayoutApprovalNeeded = "payout.approval_needed",
+        /// What a run at a coming instant would do.
+        RunAnnounced = "run.announced",
+        /// A run is over: what it did.
+        RunFinished = "run.finished",
+        /// A run failed, was lost or was stopped, and is not tried again.
+        RunFailed = "run.failed",
+        /// A limit kept somebody from being paid.
+        LimitHit = "limit.hit",
+        /// A rail has less money than waits for it.
+        FundingShort = "funding.short",
     }
 }
 

@@ -11,6 +11,7 @@ mod commission;
 mod event;
 mod gate;
 mod ids;
+mod limits;
 mod method;
 mod money;
 mod notice;
@@ -34,6 +35,7 @@ pub use ids::{
     PartnerId, PayoutId, ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId,
     TransferId, VerificationId,
 };
+pub use limits::{ApprovalRules, Breaker, Caps, Limits};
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};
 pub use notice::{Direction, Notice, NoticeWord, Statement, StatementLine};

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::policy::{Misfire, Overlap, Retry, Span};
 use super::{Period, Schedule, ScheduleError};
-use crate::domain::Scope;
+use crate::domain::{ApprovalRules, Breaker, Limits, Scope};
 use crate::engine::Keep;
 
 /// What a job does.
@@ -54,17 +55,6 @@ pub enum Task {
     Prune(Keep),
 }
 
-/// What to do about instants that were missed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MisfirePolicy {
-    /// Run once for the latest; the earlier ones are recorded as skipped.
-    #[default]
-    Latest,
-    /// Record them all as skipped.
-    Skip,
-}
-
 /// A job, checked.
 #[derive(Debug, Clone)]
 pub struct Definition {
@@ -75,12 +65,35 @@ pub struct Definition {
     pub description: String,
     pub enabled: bool,
     pub schedule: Schedule,
-    pub misfire: MisfirePolicy,
-    /// Longest time of one run, in milliseconds.
-    pub timeout_ms: u64,
+    pub misfire: Misfire,
+    pub overlap: Overlap,
+    /// A run starts up to this much after its instant, always by the same offset.
+    pub jitter: Span,
+    /// Longest time of one attempt.
+    pub timeout: Span,
+    pub retry: Retry,
+    /// Whether its schedule stops when a run has failed for good.
+    pub pause_on_failure: bool,
+    /// How often a run is expected; without it, monitoring goes by the schedule.
+    pub expected_every: Option<Span>,
+    /// How long before a due instant what it would do is told.
+    pub announce: Option<Span>,
+    /// Where a sign of life is sent after each run.
+    pub heartbeat: Option<Heartbeat>,
     pub scope: Scope,
+    pub limits: Limits,
+    pub approval: ApprovalRules,
+    pub breaker: Option<Breaker>,
     /// Changes when anything in the file does.
     pub hash: String,
+}
+
+/// Where a sign of life is sent after each run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heartbeat {
+    Url(String),
+    /// The environment variable that holds it: whoever knows it can report for us.
+    Variable(String),
 }
 
 /// Why a job's file cannot be used.
@@ -92,6 +105,10 @@ pub enum DefinitionError {
     Schedule(#[from] ScheduleError),
     #[error("a {kind} job cannot be limited by [scope] {key}", kind = kind.as_str())]
     Scope { kind: JobKind, key: &'static str },
+    #[error("a {kind} job has no {key}: only a request_payouts job does", kind = kind.as_str())]
+    OnlyPayouts { kind: JobKind, key: &'static str },
+    #[error("{0}")]
+    Contradiction(&'static str),
     #[error("[params] of a {kind} job: {reason}", kind = kind.as_str())]
     Params { kind: JobKind, reason: String },
 }
@@ -108,26 +125,37 @@ struct File {
     timezone: Tz,
     #[serde(default)]
     misfire: Misfire,
+    #[serde(default)]
+    overlap: Overlap,
+    #[serde(default)]
+    jitter: Span,
     #[serde(default = "half_an_hour")]
-    timeout_ms: u64,
+    timeout: Span,
+    #[serde(default)]
+    retry: Retry,
+    #[serde(default)]
+    pause_on_failure: bool,
+    expected_every: Option<Span>,
+    announce: Option<Span>,
+    heartbeat_url: Option<String>,
+    heartbeat_url_env: Option<String>,
     #[serde(default)]
     scope: Scope,
     #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    approval: ApprovalRules,
+    breaker: Option<Breaker>,
+    #[serde(default)]
     params: toml::Table,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Misfire {
-    policy: MisfirePolicy,
 }
 
 fn utc() -> Tz {
     Tz::UTC
 }
 
-fn half_an_hour() -> u64 {
-    30 * 60 * 1_000
+fn half_an_hour() -> Span {
+    Span(TimeDelta::minutes(30))
 }
 
 #[derive(Deserialize)]
@@ -187,8 +215,18 @@ impl Definition {
     pub fn parse(job_id: &str, text: &str) -> Result<Self, DefinitionError> {
         let file: File =
             toml::from_str(text).map_err(|error| DefinitionError::NotAJob(error.to_string()))?;
-        let task = task(file.kind, file.params)?;
         check_scope(file.kind, &file.scope)?;
+        check_spending(&file)?;
+        let task = task(file.kind, file.params)?;
+        let heartbeat = match (file.heartbeat_url, file.heartbeat_url_env) {
+            (None, None) => None,
+            (Some(url), None) => Some(Heartbeat::Url(url)),
+            (None, Some(name)) => Some(Heartbeat::Variable(name)),
+            (Some(_), Some(_)) => {
+                let words = "heartbeat_url and heartbeat_url_env say the same: keep one of them";
+                return Err(DefinitionError::Contradiction(words));
+            }
+        };
         Ok(Self {
             job_id: job_id.to_owned(),
             task,
@@ -196,9 +234,19 @@ impl Definition {
             description: file.description,
             enabled: file.enabled,
             schedule: Schedule::parse(&file.schedule, file.timezone)?,
-            misfire: file.misfire.policy,
-            timeout_ms: file.timeout_ms,
+            misfire: file.misfire,
+            overlap: file.overlap,
+            jitter: file.jitter,
+            timeout: file.timeout,
+            retry: file.retry,
+            pause_on_failure: file.pause_on_failure,
+            expected_every: file.expected_every,
+            announce: file.announce,
+            heartbeat,
             scope: file.scope,
+            limits: file.limits,
+            approval: file.approval,
+            breaker: file.breaker,
             hash: hex::encode(&Sha256::digest(text.as_bytes())[..8]),
         })
     }
@@ -222,6 +270,23 @@ fn check_scope(kind: JobKind, scope: &Scope) -> Result<(), DefinitionError> {
     match set.iter().find(|(key, empty)| !empty && !kept.contains(key)) {
         None => Ok(()),
         Some((key, _)) => Err(DefinitionError::Scope { kind, key }),
+    }
+}
+
+/// What spends nothing has no limits to keep, and nothing to announce.
+fn check_spending(file: &File) -> Result<(), DefinitionError> {
+    if file.kind == JobKind::RequestPayouts {
+        return Ok(());
+    }
+    let set = [
+        ("[limits]", !file.limits.is_empty()),
+        ("[approval]", file.approval != ApprovalRules::default()),
+        ("[breaker]", file.breaker.is_some()),
+        ("announce", file.announce.is_some()),
+    ];
+    match set.iter().find(|(_, set)| *set) {
+        None => Ok(()),
+        Some((key, _)) => Err(DefinitionError::OnlyPayouts { kind: file.kind, key }),
     }
 }
 
@@ -293,7 +358,7 @@ mod tests {
         let job = Definition::parse("auto-payout", WEEKLY).expect("a job");
         assert_eq!(job.task, Task::RequestPayouts { batch: 1_000, period: Period::Week });
         assert_eq!(job.schedule.zone(), chrono_tz::America::New_York);
-        assert_eq!(job.misfire, MisfirePolicy::Latest);
+        assert_eq!(job.misfire, Misfire::default());
     }
 
     #[test]

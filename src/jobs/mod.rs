@@ -6,6 +6,7 @@ mod audit_ledger;
 mod catalog;
 mod definition;
 mod period;
+mod policy;
 mod prune;
 mod reconcile_transfers;
 mod release_holds;
@@ -16,7 +17,8 @@ mod submit_transfers;
 
 pub use asked::JobError;
 pub use catalog::{Catalog, CatalogError};
-pub use definition::{Definition, DefinitionError, JobKind, MisfirePolicy, Task};
+pub use definition::{Definition, DefinitionError, Heartbeat, JobKind, Task};
 pub use period::Period;
+pub use policy::{Misfire, MisfirePolicy, Overlap, Retry, Span};
 pub use runner::{RunError, Runner, RunnerSettings};
 pub use schedule::{Schedule, ScheduleError};

@@ -75,7 +75,9 @@ impl Runner {
         let known = self.engine.store.schedules().await?;
         let pauses = self.engine.store.job_pauses().await?;
         for job in self.catalog.iter().filter(|job| job.enabled) {
-            let row = known.iter().find(|row| row.job_id == job.job_id);
+            let row = known
+                .iter()
+                .find(|row| row.job_id == job.job_id && row.definition_hash == job.hash);
             let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
             self.look_at(job, row, pause, now).await?;
         }
@@ -97,7 +99,7 @@ impl Runner {
             return Ok(());
         }
         let mut tx = self.engine.store.begin().await?;
-        for (scheduled_for, skipped) in sort_out(job.misfire, &instants, now) {
+        for (scheduled_for, skipped) in sort_out(job.misfire.policy, &instants, now) {
             let skipped = skipped.or_else(|| pause.map(paused));
             if let Some(reason) = &skipped {
                 warn!(event = "job.run.skipped", job_id = job.job_id, %scheduled_for, reason);
@@ -284,7 +286,7 @@ impl Runner {
         let outcome = {
             let task = self.perform(job, &work, scheduled_for, reach);
             let signs_of_life = self.show_signs_of_life(&lease, &stop);
-            let timeout = tokio::time::sleep(Duration::from_millis(job.timeout_ms));
+            let timeout = tokio::time::sleep(job.timeout.to_std());
             tokio::pin!(task, signs_of_life, timeout);
             loop {
                 tokio::select! {
@@ -395,7 +397,7 @@ fn sort_out(
     let missed = |instant: &DateTime<Utc>| now - *instant > MISSED_AFTER;
     let skipped =
         |instant: &DateTime<Utc>| (*instant, Some("misfire: noticed too late".to_owned()));
-    let runs = policy == MisfirePolicy::Latest || !missed(latest);
+    let runs = policy != MisfirePolicy::Skip || !missed(latest);
     earlier
         .iter()
         .map(skipped)

@@ -62,12 +62,12 @@ const RUNS_PRUNE: &str = "
         SELECT run_id FROM job_runs
         WHERE finished_at < $1 AND state NOT IN ('queued', 'running') LIMIT $2)";
 
-const SCHEDULES: &str = "SELECT job_id, watermark, definition_hash FROM job_schedules";
+const SCHEDULES: &str = "SELECT job_id, watermark, definition_hash FROM job_definitions";
 const SCHEDULE_SET: &str = "
-    INSERT INTO job_schedules (job_id, watermark, definition_hash, updated_at) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (job_id) DO UPDATE
-    SET watermark = excluded.watermark, definition_hash = excluded.definition_hash,
-        updated_at = excluded.updated_at";
+    INSERT INTO job_definitions (job_id, watermark, definition_hash, held_until)
+    VALUES ($1, $2, $3, $4)
+    ON CONFLICT (job_id, definition_hash) DO UPDATE
+    SET watermark = excluded.watermark, held_until = excluded.held_until";
 
 /// A run as it stands.
 #[derive(Debug, Clone, Serialize, FromRow)]

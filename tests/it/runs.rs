@@ -222,7 +222,7 @@ on_both! {
             h.ask(name, 1_500).await.expect("a payout");
         }
         h.arm("slow", json!({"delay_ms": 1_800})).await;
-        let text = "kind = \"submit_transfers\"\nenabled = true\nschedule = \"@daily\"\ntimeout_ms = 1000";
+        let text = "kind = \"submit_transfers\"\nenabled = true\nschedule = \"@daily\"\ntimeout = \"1s\"";
         let engine = h.engine_with(vec![h.rail(json!({"batch_size": 1}))], EngineSettings::default());
         let runner = h.runner_of(engine, catalog("impatient", text));
         let (actor, stop) = (Actor::operator("ana"), CancellationToken::new());

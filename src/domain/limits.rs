@@ -1,0 +1,126 @@
+//! What a job or a program may spend, what waits for a person, and what looks so unusual that it is
+//! stopped. Amounts are minor units of their currency.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer};
+
+use super::{Currency, Money};
+
+/// The most that may be paid; what is `None`, or names no amount in a currency, limits nothing. Each
+/// org's payouts count for that org alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    #[serde(deserialize_with = "positive")]
+    pub payouts_per_run: Option<i64>,
+    /// In a calendar day of the holder's zone.
+    #[serde(deserialize_with = "positive")]
+    pub payouts_per_day: Option<i64>,
+    pub amount_per_payout: Caps,
+    pub amount_per_run: Caps,
+    pub amount_per_day: Caps,
+}
+
+impl Limits {
+    /// Whether nothing is limited.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Which payouts wait until a person approves them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApprovalRules {
+    /// Those of more than this.
+    pub above: Caps,
+    /// The first that an affiliate is paid.
+    pub first_payout: bool,
+    /// Those that go elsewhere than the last one that arrived.
+    pub changed_method: bool,
+}
+
+/// Stops a run whose amount or count is beyond `factor` times the median of the runs before it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    #[serde(deserialize_with = "factor")]
+    pub factor: Decimal,
+    /// How many runs before it are looked at: the latest that paid anybody.
+    #[serde(default = "eight")]
+    pub runs: usize,
+    /// With fewer than these there is no median yet, and nothing is stopped.
+    #[serde(default = "three")]
+    pub at_least: usize,
+}
+
+/// Amounts by currency, written as `{ USD = "1000.00" }`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caps(BTreeMap<Currency, i64>);
+
+impl Caps {
+    /// The amount in a currency, in minor units.
+    pub fn minor(&self, currency: Currency) -> Option<i64> {
+        self.0.get(&currency).copied()
+    }
+
+    /// Whether no currency is named.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Every amount, by currency.
+    pub fn iter(&self) -> impl Iterator<Item = Money> + '_ {
+        self.0.iter().map(|(currency, minor)| Money::new(*minor, *currency))
+    }
+}
+
+impl FromIterator<Money> for Caps {
+    fn from_iter<T: IntoIterator<Item = Money>>(amounts: T) -> Self {
+        Self(amounts.into_iter().map(|amount| (amount.currency, amount.minor)).collect())
+    }
+}
+
+impl<'de> Deserialize<'de> for Caps {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let texts = BTreeMap::<Currency, String>::deserialize(from)?;
+        let mut caps = BTreeMap::new();
+        for (currency, text) in texts {
+            let amount = Money::parse(&text, currency).map_err(D::Error::custom)?;
+            if amount.minor < 0 {
+                return Err(D::Error::custom(format!("{text} {currency} is below 0")));
+            }
+            caps.insert(currency, amount.minor);
+        }
+        Ok(Self(caps))
+    }
+}
+
+fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    match Option::<i64>::deserialize(from)? {
+        Some(count) if count < 1 => {
+            Err(serde::de::Error::custom(format!("{count} payouts is no limit: at least 1")))
+        }
+        count => Ok(count),
+    }
+}
+
+/// A factor is text, as amounts are: `"2.5"`.
+fn factor<'de, D: Deserializer<'de>>(from: D) -> Result<Decimal, D::Error> {
+    let text = String::deserialize(from)?;
+    let factor: Option<Decimal> = text.parse().ok();
+    let wants =
+        || serde::de::Error::custom(format!("\"{text}\" is no factor: more than 1, as \"3\""));
+    factor.filter(|factor| *factor > Decimal::ONE).ok_or_else(wants)
+}
+
+fn eight() -> usize {
+    8
+}
+
+fn three() -> usize {
+    3
+}
