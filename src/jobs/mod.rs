@@ -3,6 +3,7 @@
 
 mod asked;
 mod audit_ledger;
+mod calendar;
 mod catalog;
 mod definition;
 mod policy;
@@ -15,8 +16,9 @@ mod schedule;
 mod submit_transfers;
 
 pub use asked::JobError;
+pub use calendar::{Calendar, CalendarError, CalendarKeys};
 pub use catalog::{Catalog, CatalogError};
 pub use definition::{Definition, DefinitionError, Heartbeat, JobKind, Task};
 pub use policy::{Misfire, MisfirePolicy, Overlap, Retry, Span};
 pub use runner::{RunError, Runner, RunnerSettings};
-pub use schedule::{Schedule, ScheduleError};
+pub use schedule::{Dst, Due, Schedule, ScheduleError};
