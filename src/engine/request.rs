@@ -50,6 +50,7 @@ impl Engine {
         while !work.stop.is_cancelled() {
             let page = self.retrying(|| self.request_page(work, org, request, after.as_ref()));
             let (page, last) = page.await?;
+            work.progress.add(&page);
             tally.merge(page)?;
             let Some(last) = last else { break };
             after = Some(last);

@@ -28,6 +28,7 @@ mod problem;
 mod programs;
 mod proxies;
 mod rates;
+mod ready;
 mod requesting;
 mod reversals;
 mod runs;
@@ -44,7 +45,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use utoipa_axum::router::OpenApiRouter;
@@ -60,9 +60,6 @@ use problem::Problem;
 
 pub use proxies::Proxies;
 pub use serve::serve;
-
-/// How long the database may take to say that it is there.
-const READY_TIME: Duration = Duration::from_secs(2);
 
 /// How much of a request is listened to, and how long an answer may take.
 #[derive(Debug, Clone, Copy)]
@@ -193,7 +190,7 @@ fn routes(desk: Desk) -> Router {
     let origins = Arc::clone(&desk.cors_origins);
     let routes = spoken
         .route("/livez", get(alive))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(ready::show))
         .route("/webhooks/{provider}/{org}", post(webhooks::receive))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -204,17 +201,6 @@ fn routes(desk: Desk) -> Router {
 /// The process is up and answers.
 async fn alive() -> &'static str {
     "ok\n"
-}
-
-/// The process answers and so does its database: a proxy may send callers here.
-async fn ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
-    let asked = tokio::time::timeout(READY_TIME, desk.engine.store.database_now()).await;
-    if matches!(asked, Ok(Ok(_))) {
-        return Ok("ok\n");
-    }
-    let detail = "the database does not answer";
-    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
-    Err(problem.retry_after(problem::RETRY_AFTER_S))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

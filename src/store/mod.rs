@@ -32,6 +32,7 @@ mod reads;
 mod reversals;
 mod runs;
 mod sealed;
+mod seen;
 mod submissions;
 mod transfers;
 mod unsealed;
