@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["domain", "clock", "vault"]),
     ("providers", &["domain", "formats"]),
     ("sandbox", &["domain", "clock", "formats"]),
-    ("config", &["providers", "telemetry", "vault", "access", "notify"]),
+    ("config", &["providers", "telemetry", "vault", "access", "notify", "http"]),
     ("engine", &["domain", "clock", "vault", "store", "providers"]),
     ("access", &["domain", "clock", "vault", "store"]),
     ("notify", &["domain", "clock", "vault", "store"]),

@@ -21,6 +21,7 @@ mod jobs;
 mod keys;
 mod me;
 mod methods;
+mod metrics;
 mod page;
 mod payout_acts;
 mod payouts;
@@ -58,6 +59,7 @@ use crate::notify::Notifier;
 use door::Door;
 use problem::Problem;
 
+pub use metrics::{Metrics, Numbers, NumbersError};
 pub use proxies::Proxies;
 pub use serve::serve;
 
@@ -91,6 +93,8 @@ pub struct Desk {
     pub serves_api: bool,
     /// Who may say for whom they ask.
     pub proxies: Proxies,
+    /// Who may read `/metrics`.
+    pub metrics: Metrics,
 }
 
 /// Every route of the API, with who may use it.
@@ -191,6 +195,7 @@ fn routes(desk: Desk) -> Router {
     let routes = spoken
         .route("/livez", get(alive))
         .route("/readyz", get(ready::show))
+        .route("/metrics", get(metrics::show))
         .route("/webhooks/{provider}/{org}", post(webhooks::receive))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

@@ -25,3 +25,4 @@ pub use policy::{Misfire, MisfirePolicy, Overlap, Retry, Span};
 pub use pulse::Pulse;
 pub use runner::{RunError, Runner, RunnerSettings};
 pub use schedule::{Schedule, ScheduleError};
+pub use seen::{count_from_zero, count_payouts};

@@ -9,9 +9,9 @@ use tracing::{Span, error, info, info_span, warn};
 
 use super::Definition;
 use crate::clock::Clock;
-use crate::domain::RunId;
+use crate::domain::{MethodKind, PayoutStatus, RunId};
 use crate::engine::{Progress, Tally};
-use crate::store::{RunEnd, RunLease, StoreError, Tx};
+use crate::store::{Passed, RunEnd, RunLease, StoreError, Tx};
 use crate::telemetry;
 
 /// A run says how far it is at most this often.
@@ -254,6 +254,56 @@ pub(super) fn ticked(now: DateTime<Utc>) {
     counter!("payoutd_scheduler_ticks_total").increment(1);
     let seconds = now.timestamp_millis() as f64 / 1000.0;
     gauge!("payoutd_scheduler_last_tick_timestamp_seconds").set(seconds);
+}
+
+/// Counts payouts that came to a status: for the store's observer.
+pub fn count_payouts(passed: &[Passed]) {
+    for Passed { kind, status, amount } in passed {
+        counter!("payoutd_payouts_total", "provider" => kind.as_str(), "state" => status.as_str())
+            .increment(1);
+        if *status == PayoutStatus::Completed {
+            let minor = u64::try_from(amount.minor).unwrap_or(0);
+            counter!("payoutd_payout_amount_minor_units_total",
+                     "currency" => amount.currency.code())
+            .increment(minor);
+        }
+    }
+}
+
+/// Begins every counter of these jobs and rails at 0, so that the first event is seen as one.
+pub fn count_from_zero<'a>(jobs: impl Iterator<Item = &'a Definition>) {
+    counter!("payoutd_scheduler_ticks_total").absolute(0);
+    for job in jobs {
+        let job_id = &job.job_id;
+        for outcome in ["succeeded", "partial", "failed", "timed_out", "lost", "skipped"] {
+            counter!("payoutd_job_runs_total", "job_id" => job_id.clone(),
+                     "trigger" => "schedule", "outcome" => outcome)
+            .absolute(0);
+        }
+        for outcome in ["acted", "skipped", "failed"] {
+            counter!("payoutd_job_items_total", "job_id" => job_id.clone(), "outcome" => outcome)
+                .absolute(0);
+        }
+        for reason in ["misfire_window", "overlap", "paused"] {
+            counter!("payoutd_job_missed_total", "job_id" => job_id.clone(), "reason" => reason)
+                .absolute(0);
+        }
+        counter!("payoutd_job_lease_lost_total", "job_id" => job_id.clone()).absolute(0);
+        counter!("payoutd_job_retries_total", "job_id" => job_id.clone()).absolute(0);
+        counter!("payoutd_job_failures_total", "job_id" => job_id.clone(), "reason" => "anomaly")
+            .absolute(0);
+        counter!("payoutd_heartbeat_failures_total", "job_id" => job_id.clone()).absolute(0);
+    }
+    for outcome in ["delivered", "failed"] {
+        counter!("payoutd_webhook_attempts_total", "outcome" => outcome).absolute(0);
+    }
+    for kind in MethodKind::ALL {
+        for status in PayoutStatus::ALL {
+            counter!("payoutd_payouts_total", "provider" => kind.as_str(),
+                     "state" => status.as_str())
+            .absolute(0);
+        }
+    }
 }
 
 #[cfg(test)]

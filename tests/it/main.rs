@@ -35,6 +35,7 @@ mod request;
 mod reversal;
 mod runs;
 mod schema;
+mod seen;
 mod staff;
 mod submit;
 mod unreadable;
