@@ -29,6 +29,8 @@ pub(super) struct Beginning<'a> {
     pub requested_by: &'a str,
     pub replica_id: &'a str,
     pub dry_run: bool,
+    /// The plan that it does, and nothing else.
+    pub plan_hash: Option<&'a str>,
 }
 
 /// An attempt that has begun, as it is seen.
@@ -63,7 +65,8 @@ impl Seen {
               scheduled_for = scheduled_for.map(|at| at.to_rfc3339()),
               lag_seconds = lag.map(|lag| lag.as_seconds_f64()), dry_run = begins.dry_run,
               requested_by = begins.requested_by, replica_id = begins.replica_id,
-              lease_token = lease.token, definition_hash = job.hash, trace_id);
+              lease_token = lease.token, definition_hash = job.hash, plan_hash = begins.plan_hash,
+              trace_id);
         if let Some(lag) = lag {
             histogram!("payoutd_job_start_delay_seconds", "job_id" => job.job_id.clone())
                 .record(lag.as_seconds_f64().max(0.0));
@@ -130,7 +133,6 @@ impl Seen {
     }
 
     /// It failed, and is tried again at `again_at`.
-    #[expect(dead_code, reason = "runs are not tried again yet")]
     pub(super) fn retry_scheduled(
         &self,
         end: &RunEnd,
@@ -214,13 +216,15 @@ fn word(reason: &str) -> &'static str {
     word.map_or("other", |(_, word)| word)
 }
 
-/// A run whose worker was not heard of any more, for good: it is not tried again.
-pub(super) fn lost(job_id: &str, run_id: &RunId, (attempt, trigger): (i64, &str)) {
-    warn!(event = "job.run.lost", job_id, run_id = %run_id, attempt, trigger);
+/// A run whose worker was not heard of any more; whether it is tried again.
+pub(super) fn lost(job_id: &str, run_id: &RunId, (attempt, again): (i64, bool)) {
+    warn!(event = "job.run.lost", job_id, run_id = %run_id, attempt, retryable = again);
     lease_lost(job_id);
-    counter!("payoutd_job_runs_total", "job_id" => job_id.to_owned(),
-             "trigger" => trigger.to_owned(), "outcome" => "lost")
-    .increment(1);
+    if !again {
+        counter!("payoutd_job_runs_total", "job_id" => job_id.to_owned(),
+                 "trigger" => "schedule", "outcome" => "lost")
+        .increment(1);
+    }
 }
 
 /// A run is tried again at `again_at`: it failed, timed out, or its worker was not heard of.
