@@ -11,6 +11,7 @@ mod asking;
 mod audit;
 mod breaks;
 mod cancel;
+mod deciding;
 mod deposits;
 mod enrol;
 mod explain;

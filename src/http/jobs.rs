@@ -17,7 +17,7 @@ use super::problem::{Problem, ProblemBody};
 use super::runs::{Counted, sums};
 use crate::domain::{AffiliateId, Currency, ProgramId, RunId};
 use crate::engine::{EngineError, Preview, Skips, Tally};
-use crate::jobs::{Definition, JobError, Task};
+use crate::jobs::{Definition, JobError};
 use crate::store::PauseRow;
 
 /// The most instants that are listed.
@@ -265,11 +265,10 @@ pub(super) async fn dry_run(
     let limit = page::limit(query.limit)?;
     let after = page::pair(query.cursor.as_deref())?;
     let job = known(&desk, &job)?;
-    let Task::RequestPayouts { period, .. } = job.task else {
+    let Some(periods) = job.periods(desk.engine.clock.now()) else {
         let detail = "only a job that requests payouts can say beforehand what it would do";
         return Err(Problem::conflict("no_dry_run", detail));
     };
-    let period = period.key(desk.engine.clock.now(), job.schedule.zone());
     let (mut tally, mut rows) = (Tally::default(), Vec::new());
     if job.scope.has_org(who.org()) {
         let see = |one: Preview| -> Result<(), EngineError> {
@@ -283,14 +282,14 @@ pub(super) async fn dry_run(
             }
             Ok(())
         };
-        desk.engine.preview_automatic(who.org(), (&period, &job.scope), see).await?;
+        desk.engine.preview_automatic(who.org(), (&periods, &job.scope), see).await?;
     }
     let key = |one: &Preview| format!("{} {}", one.affiliate_id, one.available.currency);
     let page = Page::of(rows, limit, key, would);
     let paid = Skips { count: tally.acted, amount: tally.amounts.clone() };
     Ok(Json(DryRun {
         job_id: job.job_id.clone(),
-        period,
+        period: periods.of(None).key,
         would_pay: Counted {
             reason: "paid".into(),
             count: paid.count,

@@ -1,14 +1,14 @@
 //! A job as an operator writes it: one TOML file, whose stem is the job's id for ever.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::policy::{Misfire, Overlap, Retry, Span};
-use super::{Period, Schedule, ScheduleError};
-use crate::domain::{ApprovalRules, Breaker, Limits, Scope};
+use super::{Schedule, ScheduleError};
+use crate::domain::{ApprovalRules, Breaker, Limits, PeriodLength, Periods, Scope};
 use crate::engine::Keep;
 
 /// What a job does.
@@ -47,7 +47,7 @@ pub enum Task {
     /// `batch`: wallets per transaction; `period`: what a wallet is paid once in.
     RequestPayouts {
         batch: i64,
-        period: Period,
+        period: PeriodLength,
     },
     SubmitTransfers,
     ReconcileTransfers,
@@ -174,12 +174,12 @@ impl Default for ReleaseParams {
 #[serde(deny_unknown_fields, default)]
 struct RequestParams {
     batch: i64,
-    period: Period,
+    period: PeriodLength,
 }
 
 impl Default for RequestParams {
     fn default() -> Self {
-        Self { batch: 1_000, period: Period::Week }
+        Self { batch: 1_000, period: PeriodLength::Week }
     }
 }
 
@@ -249,6 +249,14 @@ impl Definition {
             breaker: file.breaker,
             hash: hex::encode(&Sha256::digest(text.as_bytes())[..8]),
         })
+    }
+}
+
+impl Definition {
+    /// The periods that a run for `instant` pays; `None` for a job that requests no payouts.
+    pub fn periods(&self, instant: DateTime<Utc>) -> Option<Periods> {
+        let Task::RequestPayouts { period: length, .. } = self.task else { return None };
+        Some(Periods { length, instant, zone: self.schedule.zone() })
     }
 }
 
@@ -356,7 +364,7 @@ mod tests {
     #[test]
     fn a_file_with_its_defaults_is_a_job() {
         let job = Definition::parse("auto-payout", WEEKLY).expect("a job");
-        assert_eq!(job.task, Task::RequestPayouts { batch: 1_000, period: Period::Week });
+        assert_eq!(job.task, Task::RequestPayouts { batch: 1_000, period: PeriodLength::Week });
         assert_eq!(job.schedule.zone(), chrono_tz::America::New_York);
         assert_eq!(job.misfire, Misfire::default());
     }

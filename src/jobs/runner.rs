@@ -14,7 +14,7 @@ use super::{
     Catalog, CatalogError, Definition, JobKind, MisfirePolicy, Pulse, Task, audit_ledger, prune,
     reconcile_transfers, release_holds, request_payouts, submit_transfers,
 };
-use crate::domain::{Actor, BatchId, RunId};
+use crate::domain::{Actor, BatchId, Periods, RunId};
 use crate::engine::{Engine, EngineError, Reach, Tally, Work};
 use crate::store::{NewRun, PauseRow, RunEnd, RunLease, RunRow, ScheduleRow, StoreError};
 
@@ -349,8 +349,8 @@ impl Runner {
             Task::RequestPayouts { batch, period } => {
                 let Some(lease) = &work.run else { return Ok(Tally::default()) };
                 let due = scheduled_for.unwrap_or_else(|| engine.clock.now());
-                let period = period.key(due, job.schedule.zone());
-                request_payouts::run(engine, work, job, &lease.run_id, period, batch).await
+                let periods = Periods { length: period, instant: due, zone: job.schedule.zone() };
+                request_payouts::run(engine, work, job, &lease.run_id, periods, batch).await
             }
             Task::SubmitTransfers => submit_transfers::run(engine, work, reach, scope).await,
             Task::ReconcileTransfers => reconcile_transfers::run(engine, work, reach, scope).await,

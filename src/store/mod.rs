@@ -48,7 +48,7 @@ pub use answers::{KeptAnswer, OnceKey};
 pub use api_keys::{ApiKeyRow, NewApiKey};
 pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
-pub use candidates::{Queue, QueuedPayout};
+pub use candidates::{ProgramZones, Queue, QueuedPayout, ZonePeriod};
 pub use circuits::CircuitRow;
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
 pub use decisions::{DecisionCount, DecisionRow, NewDecision};

@@ -8,14 +8,14 @@ use super::seen::Passed;
 use super::{StoreError, Tx};
 use crate::domain::{
     Actor, AffiliateId, Currency, DestinationId, MethodId, MethodKind, Money, OrgId, PayoutId,
-    PayoutOrigin, PayoutStatus, ProgramId, RunId,
+    PayoutOrigin, PayoutStatus, Period, ProgramId, RunId,
 };
 
 const PAYOUT_INSERT: &str = "
     INSERT INTO payouts (org_id, payout_id, affiliate_id, program_id, currency, amount_minor,
                          method_id, method_kind, destination_id, status, version, origin, period,
                          run_id, retry_of, requested_by, requested_at, updated_at,
-                         requires_approval)
+                         requires_approval, period_from, period_until)
     {rows}";
 const EVENT_INSERT: &str = "
     INSERT INTO payout_events (org_id, payout_id, version, status, actor, reason, occurred_at)
@@ -99,7 +99,7 @@ pub struct NewPayout {
     /// It waits until somebody approves it.
     pub requires_approval: bool,
     /// The period that an automatic payout belongs to.
-    pub period: Option<String>,
+    pub period: Option<Period>,
     pub run_id: Option<RunId>,
     pub retry_of: Option<PayoutId>,
 }
@@ -150,13 +150,15 @@ impl Tx {
                 (&PayoutStatus::Pending).into(),
                 1.into(),
                 (&p.origin).into(),
-                p.period.clone().into(),
+                p.period.as_ref().map(|period| period.key.clone()).into(),
                 p.run_id.as_ref().into(),
                 p.retry_of.as_ref().into(),
                 actor.as_str().into(),
                 now.into(),
                 now.into(),
                 i64::from(p.requires_approval).into(),
+                Value::Time(p.period.as_ref().map(|period| period.from)),
+                Value::Time(p.period.as_ref().map(|period| period.until)),
             ]
         };
         sql(PAYOUT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
