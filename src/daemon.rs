@@ -123,6 +123,9 @@ fn announce(runner: &Runner) {
             timezone = job.schedule.zone().name(),
             next_run_at = next
         );
+        for warning in job.schedule.warnings(now) {
+            warn!(event = "job.schedule.doubtful", job_id = job.job_id, warning);
+        }
     }
 }
 

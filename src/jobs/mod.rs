@@ -3,6 +3,7 @@
 
 mod asked;
 mod audit_ledger;
+mod calendar;
 mod catalog;
 mod definition;
 mod execute;
@@ -20,11 +21,12 @@ mod submit_transfers;
 mod tick;
 
 pub use asked::JobError;
+pub use calendar::{Calendar, CalendarError, CalendarKeys};
 pub use catalog::{Catalog, CatalogError};
 pub use definition::{Definition, DefinitionError, Heartbeat, JobKind, Task};
 pub use policy::{Misfire, MisfirePolicy, Overlap, Retry, Span};
 pub use pulse::Pulse;
 pub use runner::{RunError, Runner, RunnerSettings};
-pub use schedule::{Schedule, ScheduleError};
+pub use schedule::{Dst, Due, Schedule, ScheduleError};
 pub use seen::{count_from_zero, count_payouts};
 pub use tick::REPLICA_GONE;

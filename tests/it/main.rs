@@ -31,6 +31,7 @@ mod rails;
 mod reads;
 mod reconcile;
 mod release;
+mod replay;
 mod request;
 mod reversal;
 mod runs;
