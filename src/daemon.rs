@@ -68,7 +68,6 @@ pub async fn run(
         }
         look(runner, &runs, stop).await;
     }
-    runner.pulse.drain();
     let drain_ms = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX);
     runner.pulse.drain();
     info!(event = "daemon.stopping", drain_ms);

@@ -70,6 +70,22 @@ impl Assignment {
     }
 }
 
+impl Assignment {
+    /// What is seen of it from outside, as it begins.
+    fn beginning<'a>(&'a self, job: &'a Definition, replica_id: &'a str) -> Beginning<'a> {
+        Beginning {
+            job,
+            lease: &self.lease,
+            attempt: self.attempt,
+            trigger: &self.trigger,
+            scheduled_for: self.scheduled_for,
+            requested_by: &self.requested_by,
+            replica_id,
+            plan_hash: self.plan_hash.as_deref(),
+        }
+    }
+}
+
 /// What stopped a run before it was done by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stopped {
@@ -97,7 +113,7 @@ impl Runner {
         assignment: Assignment,
         outer: &CancellationToken,
     ) -> Result<RunRow, RunError> {
-        let seen = self.begins(job, &assignment);
+        let seen = Seen::started(assignment.beginning(job, self.worker_id()), &self.engine.clock);
         // Its own token: a time-out or a lost lease stops this run and no other.
         let stop = outer.child_token();
         let lease = assignment.lease.clone();
@@ -232,22 +248,18 @@ impl Runner {
     ) -> Result<(), StoreError> {
         let now = self.engine.clock.now();
         let lease = &assignment.lease;
-        let held = self.record(job, (lease, seen), (end, tally), (verdict, now)).await?;
+        let held = self.record(job, lease, (end, tally), (verdict, now), seen).await?;
         let outcome = match (held, verdict) {
-            (true, Verdict::Again(at)) => {
-                seen.retry_scheduled(end, (now, at));
-                return Ok(());
-            }
             (true, Verdict::Released) => "released",
-            (true, Verdict::Final) => end.state,
+            (true, _) => end.state,
             // Somebody took it away: a person, or whoever rescued it.
             (false, _) => match self.engine.store.run(&lease.run_id).await?.map(|row| row.state) {
                 Some(state) if state == "cancelled" => "cancelled",
                 _ => "lost",
             },
         };
-        let next = job.schedule.next(now).filter(|_| job.enabled);
-        seen.finished((end, tally), (outcome, false), (now, next));
+        let again = if let Verdict::Again(at) = verdict { Some(at).filter(|_| held) } else { None };
+        seen.ended((end, tally), outcome, (now, again));
         Ok(())
     }
 
@@ -256,16 +268,15 @@ impl Runner {
     async fn record(
         &self,
         job: &Definition,
-        (lease, seen): (&RunLease, &Seen),
+        lease: &RunLease,
         (end, tally): (&RunEnd, &Tally),
         (verdict, now): (Verdict, DateTime<Utc>),
+        seen: &Seen,
     ) -> Result<bool, StoreError> {
         let mut tries = 1;
         loop {
             let write = async {
                 let mut tx = self.engine.store.begin().await?;
-                // While its lease is on record still.
-                seen.keep(&mut tx, lease, (end, tally), now).await?;
                 let held = match verdict {
                     Verdict::Final => tx.run_finish(lease, end, now).await?,
                     Verdict::Again(at) => tx.run_requeue(lease, end, (now, at)).await?,
@@ -275,6 +286,9 @@ impl Runner {
                 if held && failed && matches!(verdict, Verdict::Final) {
                     let words = format!("run {} {}", lease.run_id, end.state);
                     self.pause_after_failure(&mut tx, &job.job_id, &words, now).await?;
+                }
+                if held {
+                    seen.keep(&mut tx, lease, (end, tally), now).await?;
                 }
                 tx.commit().await?;
                 Ok(held)
@@ -288,21 +302,6 @@ impl Runner {
                 done => return done,
             }
         }
-    }
-
-    fn begins(&self, job: &Definition, assignment: &Assignment) -> Seen {
-        let begins = Beginning {
-            job,
-            lease: &assignment.lease,
-            attempt: assignment.attempt,
-            trigger: &assignment.trigger,
-            scheduled_for: assignment.scheduled_for,
-            requested_by: &assignment.requested_by,
-            replica_id: &self.settings.worker_id,
-            dry_run: false,
-            plan_hash: assignment.plan_hash.as_deref(),
-        };
-        Seen::started(begins, &self.engine.clock)
     }
 }
 

@@ -8,8 +8,9 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::Assignment;
+use super::seen;
 use super::tick::{Mind, in_time, paused};
-use super::{Catalog, CatalogError, Definition, Pulse, seen};
+use super::{Catalog, CatalogError, Definition, Pulse};
 use crate::domain::{Actor, BatchId, RunId};
 use crate::engine::{Engine, Reach};
 use crate::store::{NewRun, RunLease, RunRow, StoreError};
@@ -114,8 +115,7 @@ impl Runner {
         let mut tx = self.engine.store.begin().await?;
         tx.run_skip(&run.run_id, words, self.engine.clock.now()).await?;
         tx.commit().await?;
-        let of = (run.job_id.as_str(), &run.run_id);
-        seen::skipped(of, &run.trigger_kind, run.scheduled_for, words.1);
+        seen::given_up(run, words.1);
         Ok(())
     }
 

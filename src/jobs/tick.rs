@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::look::{Intent, intents};
-use super::{Definition, Overlap, Runner, seen};
+use super::seen;
+use super::{Definition, Overlap, Runner};
 use crate::domain::{Actor, RunId};
-use crate::store::{DefinitionRow, LostRun, NewRun, PauseRow, StoreError, Tx};
+use crate::store::{DefinitionRow, NewRun, PauseRow, StoreError, Tx};
 
 /// The longest that one question to the database may take; a stalled one must not end all looks.
 const LONGEST_QUESTION: Duration = Duration::from_secs(10);
@@ -151,7 +152,7 @@ impl Runner {
         tx.watermark_set(key, last).await?;
         tx.commit().await?;
         for run in runs.iter().filter(|run| inserted.contains(&run.run_id)) {
-            tell_skipped(run);
+            seen::skipped(run);
         }
         Ok(())
     }
@@ -197,7 +198,7 @@ impl Runner {
             self.pause_after_failure(&mut tx, &run.job_id, &words, now).await?;
         }
         tx.commit().await?;
-        lost.iter().for_each(|run| tell_lost(run, now));
+        lost.iter().for_each(seen::lost);
         Ok(())
     }
 
@@ -271,22 +272,6 @@ fn overlap(policy: Overlap, open: &[(RunId, String)]) -> Option<String> {
 
 pub(super) fn paused(pause: &PauseRow) -> String {
     format!("paused by {}: {}", pause.paused_by, pause.reason)
-}
-
-fn tell_skipped(run: &NewRun) {
-    if let Some(reason) = &run.skipped {
-        let of = (run.job_id.as_str(), &run.run_id);
-        seen::skipped(of, run.trigger_kind, run.scheduled_for, reason);
-    }
-}
-
-fn tell_lost(run: &LostRun, now: DateTime<Utc>) {
-    let again = run.is_tried_again();
-    let attempt = if again { run.attempt - 1 } else { run.attempt };
-    seen::lost(&run.job_id, &run.run_id, (attempt, again));
-    if again {
-        seen::retry_scheduled(&run.job_id, &run.run_id, run.attempt, (None, now));
-    }
 }
 
 /// What a question to the database comes to, if it does in time.
