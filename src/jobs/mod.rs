@@ -1,6 +1,7 @@
 //! Jobs: what runs when. Thin: a job's file says which engine function it calls, and nothing
 //! here moves money.
 
+mod again;
 mod asked;
 mod audit_ledger;
 mod catalog;
@@ -16,9 +17,11 @@ mod release_holds;
 mod request_payouts;
 mod runner;
 mod schedule;
+mod standing;
 mod submit_transfers;
 mod tick;
 
+pub use again::{Backfill, Backfilled};
 pub use asked::JobError;
 pub use catalog::{Catalog, CatalogError};
 pub use definition::{Definition, DefinitionError, Heartbeat, JobKind, Task};
@@ -27,4 +30,5 @@ pub use policy::{Misfire, MisfirePolicy, Overlap, Retry, Span};
 pub use pulse::Pulse;
 pub use runner::{RunError, Runner, RunnerSettings};
 pub use schedule::{Schedule, ScheduleError};
+pub use standing::JobStanding;
 pub use tick::REPLICA_GONE;
