@@ -10,6 +10,8 @@ mod doctor;
 mod exit;
 mod import;
 mod job;
+mod job_acts;
+mod job_list;
 mod key;
 mod keys;
 mod method;
