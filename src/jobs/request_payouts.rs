@@ -15,8 +15,7 @@ pub async fn run(
     periods: Periods,
     batch: i64,
 ) -> Result<Tally, EngineError> {
-    let request =
-        AutoRequest { run_id: run_id.clone(), periods, scope: job.scope.clone(), page: batch };
+    let request = AutoRequest { run_id: run_id.clone(), rules: job.rules(periods), page: batch };
     let mut tally = Tally::default();
     for org in engine.store.orgs().await? {
         if job.scope.has_org(&org) {
