@@ -17,6 +17,7 @@ mod enrol;
 mod explain;
 mod freeze;
 mod funding;
+mod halt;
 mod ledger;
 mod limits;
 mod mail;
@@ -236,6 +237,8 @@ pub enum EngineError {
     NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
     #[error(transparent)]
     Method(#[from] MethodError),
+    #[error("{what} is not halted: see `payoutd halt list`")]
+    NotHalted { what: String },
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -276,6 +279,7 @@ impl EngineError {
             Self::NoMethod { .. } => "no_method",
             Self::NotVetted { .. } => "not_vetted",
             Self::Method(error) => error.code(),
+            Self::NotHalted { .. } => "not_halted",
             Self::Refused { .. } => "refused",
         }
     }
@@ -305,6 +309,7 @@ impl EngineError {
                 | Self::MayStillLeave { .. }
                 | Self::NoMethod { .. }
                 | Self::Method(_)
+                | Self::NotHalted { .. }
                 | Self::Refused { .. }
         )
     }

@@ -4,6 +4,7 @@
 //! PayPal rail, and a sandbox on loopback whose books are held against ours at the end.
 
 #[macro_use]
+mod halts;
 mod harness;
 #[expect(dead_code, reason = "shared with the tests of the rail, which use all of it")]
 #[path = "../loopback/mod.rs"]
