@@ -9,6 +9,7 @@ mod alert;
 mod approve;
 mod asking;
 mod audit;
+mod breaker;
 mod breaks;
 mod cancel;
 mod deciding;
@@ -237,6 +238,12 @@ pub enum EngineError {
     NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
     #[error(transparent)]
     Method(#[from] MethodError),
+    #[error(
+        "job {job_id} would ask for unusually much, so nothing was asked for: {findings}. Look at what \
+         it would do (`payoutd job run {job_id} --dry-run`), and run that plan by its hash (`payoutd \
+         job run {job_id} --plan HASH`) if it is right"
+    )]
+    Anomaly { job_id: String, findings: String },
     #[error("{what} is not halted: see `payoutd halt list`")]
     NotHalted { what: String },
     #[error("the request is refused: {}", describe(failing))]
@@ -280,6 +287,7 @@ impl EngineError {
             Self::NotVetted { .. } => "not_vetted",
             Self::Method(error) => error.code(),
             Self::NotHalted { .. } => "not_halted",
+            Self::Anomaly { .. } => "anomaly",
             Self::Refused { .. } => "refused",
         }
     }
@@ -312,6 +320,11 @@ impl EngineError {
                 | Self::NotHalted { .. }
                 | Self::Refused { .. }
         )
+    }
+
+    /// Whether another try cannot end otherwise: a person has to look first.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Anomaly { .. })
     }
 
     /// There is no such wallet.

@@ -199,7 +199,8 @@ impl From<EngineError> for Problem {
             | E::AlreadyRetried { .. }
             | E::NotInReview { .. }
             | E::BeingAsked { .. }
-            | E::MayStillLeave { .. } => Self::conflict(code, words),
+            | E::MayStillLeave { .. }
+            | E::Anomaly { .. } => Self::conflict(code, words),
         }
     }
 }

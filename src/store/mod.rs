@@ -82,7 +82,7 @@ pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
 pub use sealed::{SEALED, SealedAnew, SealedColumn, Tried};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
-pub use usage::{UsageDay, UsageRow};
+pub use usage::{PaidByRun, UsageDay, UsageRow};
 pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};
 pub use wallets::{WalletEntryRow, WalletFilter, WalletMove, WalletRow};
 

@@ -183,7 +183,7 @@ on_both! {
 
     async fn under_a_halt_a_lost_answer_is_looked_up_and_never_sent_again(h: &Harness) {
         payouts_of(h, &["ana"]).await;
-        h.arm("timeout_before", json!({})).await;
+        h.arm("lost_request", json!({})).await;
         h.submit().await;
         let posts = || h.at.sandbox.books().paypal.len();
         halt(h, &Halt::provider(MethodKind::Paypal, None)).await;

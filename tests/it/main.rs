@@ -4,7 +4,6 @@
 //! PayPal rail, and a sandbox on loopback whose books are held against ours at the end.
 
 #[macro_use]
-mod halts;
 mod harness;
 #[expect(dead_code, reason = "shared with the tests of the rail, which use all of it")]
 #[path = "../loopback/mod.rs"]
@@ -23,6 +22,7 @@ mod audit;
 mod breaks;
 mod crash;
 mod guards;
+mod halts;
 mod keys;
 mod matrix;
 mod methods;
