@@ -25,6 +25,7 @@ mod mail;
 mod methods;
 mod outcome;
 mod preview;
+mod program_limits;
 mod programs;
 mod proving;
 mod prune;

@@ -22,6 +22,7 @@ mod halts;
 mod invariants;
 mod keys;
 mod letters;
+mod limits;
 mod methods;
 mod partners;
 mod pauses;
