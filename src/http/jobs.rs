@@ -295,7 +295,7 @@ pub(super) async fn dry_run(
             }
             Ok(())
         };
-        desk.engine.preview_automatic(who.org(), (&periods, &job.scope), see).await?;
+        desk.engine.preview_automatic(who.org(), &job.rules(periods), see).await?;
     }
     let key = |one: &Preview| format!("{} {}", one.affiliate_id, one.available.currency);
     let page = Page::of(rows, limit, key, would);
