@@ -15,12 +15,14 @@ mod deciding;
 mod deposits;
 mod enrol;
 mod explain;
+mod foresee;
 mod freeze;
 mod funding;
 mod ledger;
 mod mail;
 mod methods;
 mod outcome;
+mod plan;
 mod preview;
 mod programs;
 mod proving;
@@ -32,6 +34,7 @@ mod reverse;
 mod review;
 mod sending;
 mod sorted;
+mod standing;
 mod statement;
 mod submission;
 mod submit;
@@ -63,6 +66,9 @@ pub use audit::{AuditLine, INVARIANTS};
 pub use breaks::{Against, Compared};
 pub use explain::{Explanation, WalletExplanation};
 pub use methods::{BroughtMethod, MethodEdit, MethodError};
+pub use plan::{
+    OrgPlan, PlanAsk, PlanDifferences, PlanError, PlanFunding, PlanSummary, short_hash, summary_of,
+};
 pub use preview::Preview;
 pub use programs::{AffiliateChange, ProgramChange};
 pub use proving::{ConsentSaid, Consented, Started};
@@ -234,6 +240,8 @@ pub enum EngineError {
     NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
     #[error(transparent)]
     Method(#[from] MethodError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -274,6 +282,7 @@ impl EngineError {
             Self::NoMethod { .. } => "no_method",
             Self::NotVetted { .. } => "not_vetted",
             Self::Method(error) => error.code(),
+            Self::Plan(error) => error.code(),
             Self::Refused { .. } => "refused",
         }
     }
@@ -303,6 +312,7 @@ impl EngineError {
                 | Self::MayStillLeave { .. }
                 | Self::NoMethod { .. }
                 | Self::Method(_)
+                | Self::Plan(_)
                 | Self::Refused { .. }
         )
     }

@@ -4,13 +4,14 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::deciding::{Decided, decide, in_scope, new_payout, pass};
+use super::deciding::{decide, in_scope, new_payout, pass};
+use super::standing::Standing;
 use super::{Engine, EngineError, Tally, Work, ledger, telling};
 use crate::domain::{
     Bucket, EntryKind, EventKind, Intent, Money, Movement, OrgId, PayoutId, PayoutOrigin, Periods,
-    RunId, Scope, WalletKey,
+    PlanId, RunId, Scope, WalletKey,
 };
-use crate::store::{Allocation, NewPayout, ProgramZones, Tx};
+use crate::store::{Allocation, NewDecision, NewPayout, ProgramZones, Tx};
 
 /// What an auto-payout run asks for.
 #[derive(Debug, Clone)]
@@ -19,6 +20,10 @@ pub struct AutoRequest {
     /// The periods that its payouts belong to: one per wallet and period.
     pub periods: Periods,
     pub scope: Scope,
+    /// Look only at wallets that have reached their minimum and were not paid in the period.
+    pub reached_only: bool,
+    /// The plan that is executed: nobody is paid but as it says.
+    pub plan: Option<PlanId>,
     /// Wallets per transaction.
     pub page: i64,
 }
@@ -68,26 +73,25 @@ impl Engine {
     ) -> Result<(Tally, Option<WalletKey>), EngineError> {
         let now = self.clock.now();
         let mut tx = self.begin(work).await?;
-        let candidates =
-            tx.candidates_page(org, &zones.keys(&request.periods), after, request.page).await?;
-        let last = candidates.last().map(|candidate| WalletKey {
-            affiliate_id: candidate.affiliate_id.clone(),
-            currency: candidate.currency,
-        });
+        let keys = zones.keys(&request.periods);
+        let which = (keys.as_slice(), request.reached_only);
+        let candidates = tx.candidates_page(org, which, after, request.page).await?;
+        let mut standing = Standing::of(&mut tx, org, request, after, &candidates).await?;
+        let last = standing.last.clone();
         let mut tally = Tally::default();
         let mut payouts = Vec::new();
         let mut decisions = Vec::with_capacity(candidates.len());
         for candidate in candidates.iter().filter(|candidate| in_scope(&request.scope, candidate)) {
-            let Decided { decision, payout } = decide(candidate, request, &self.clock, now);
-            tally.seen += 1;
-            let available = Money::new(candidate.available_minor, candidate.currency);
-            match decision.failing.first() {
-                None => tally.act(available)?,
-                Some(check) => tally.skip(check.gate.as_str(), available)?,
+            if standing.is_decided(candidate) {
+                continue;
             }
-            decisions.push(decision);
-            payouts.extend(payout);
+            let decided = decide(candidate, request, &self.clock, now);
+            let decided = standing.hold(org, candidate, decided, request);
+            decisions.push(decided.decision);
+            payouts.extend(decided.payout);
         }
+        decisions.extend(standing.gone());
+        count(&decisions, &mut tally)?;
         write_payouts(&mut tx, org, &payouts, work, now).await?;
         tx.decisions_insert(org, &request.run_id, &decisions, now).await?;
         tx.commit().await?;
@@ -164,6 +168,19 @@ impl Engine {
         });
         self.keep_act(tx, org, work, (action, payout.payout_id.as_str()), detail).await
     }
+}
+
+/// Counts what was decided.
+fn count(decisions: &[NewDecision], tally: &mut Tally) -> Result<(), EngineError> {
+    for decision in decisions {
+        tally.seen += 1;
+        let available = Money::new(decision.available_minor, decision.currency);
+        match decision.failing.first() {
+            None => tally.act(available)?,
+            Some(check) => tally.skip(check.gate.as_str(), available)?,
+        }
+    }
+    Ok(())
 }
 
 /// Payouts, their wallets' entries, their lines and the commissions behind them, together.

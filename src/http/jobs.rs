@@ -265,7 +265,8 @@ pub(super) async fn dry_run(
     let limit = page::limit(query.limit)?;
     let after = page::pair(query.cursor.as_deref())?;
     let job = known(&desk, &job)?;
-    let Some(periods) = job.periods(desk.engine.clock.now()) else {
+    let now = desk.engine.clock.now();
+    let Some(ask) = desk.runner.plan_ask(job, now, &who.work().actor) else {
         let detail = "only a job that requests payouts can say beforehand what it would do";
         return Err(Problem::conflict("no_dry_run", detail));
     };
@@ -282,14 +283,14 @@ pub(super) async fn dry_run(
             }
             Ok(())
         };
-        desk.engine.preview_automatic(who.org(), (&periods, &job.scope), see).await?;
+        desk.engine.preview_automatic(who.org(), &ask.request, see).await?;
     }
     let key = |one: &Preview| format!("{} {}", one.affiliate_id, one.available.currency);
     let page = Page::of(rows, limit, key, would);
     let paid = Skips { count: tally.acted, amount: tally.amounts.clone() };
     Ok(Json(DryRun {
         job_id: job.job_id.clone(),
-        period: periods.of(None).key,
+        period: ask.request.periods.of(None).key,
         would_pay: Counted {
             reason: "paid".into(),
             count: paid.count,

@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    Catalog, CatalogError, Definition, JobKind, MisfirePolicy, Task, audit_ledger, prune,
-    reconcile_transfers, release_holds, request_payouts, submit_transfers,
+    Catalog, CatalogError, Definition, JobKind, MisfirePolicy, PREVIEW, Task, announce, audit_ledger, planning,
+    prune, reconcile_transfers, release_holds, request_payouts, submit_transfers,
 };
-use crate::domain::{Actor, BatchId, Periods, RunId};
+use crate::domain::{Actor, BatchId, Gate, RunId};
 use crate::engine::{Engine, EngineError, Reach, Tally, Work};
-use crate::store::{NewRun, PauseRow, RunEnd, RunLease, RunRow, ScheduleRow, StoreError};
+use crate::store::{NewRun, PauseRow, PlanRow, RunEnd, RunLease, RunRow, ScheduleRow, StoreError};
 
 /// An instant that is older than this when it is noticed was missed.
 const MISSED_AFTER: TimeDelta = TimeDelta::minutes(1);
@@ -48,6 +48,8 @@ pub enum RunError {
     AlreadyRunning { job_id: String, run_id: String, worker_id: String },
     #[error("the runs cannot be read or written")]
     Store(#[from] StoreError),
+    #[error("the plan cannot be executed")]
+    Plan(#[source] EngineError),
 }
 
 /// What one run is to do.
@@ -80,6 +82,9 @@ impl Runner {
                 .find(|row| row.job_id == job.job_id && row.definition_hash == job.hash);
             let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
             self.look_at(job, row, pause, now).await?;
+            if pause.is_none() {
+                self.queue_previews(job, now).await?;
+            }
         }
         self.rescue().await
     }
@@ -188,6 +193,16 @@ impl Runner {
         reach: Reach,
         stop: &CancellationToken,
     ) -> Result<RunRow, RunError> {
+        self.run_asked(job_id, requested_by, (reach, None), stop).await
+    }
+
+    pub(super) async fn run_asked(
+        &self,
+        job_id: &str,
+        requested_by: &Actor,
+        (reach, plan): (Reach, Option<&PlanRow>),
+        stop: &CancellationToken,
+    ) -> Result<RunRow, RunError> {
         let job = self.catalog.job(job_id)?;
         self.rescue().await?;
         let run = self.new_run(job, "manual", None, requested_by.as_str());
@@ -196,6 +211,9 @@ impl Runner {
         let until = self.lease_until().await?;
         let mut tx = self.engine.store.begin().await?;
         tx.run_insert(&run, now).await?;
+        if let Some(plan) = plan {
+            planning::take(&mut tx, plan, &run.run_id).await?;
+        }
         match tx.run_start(&lease, &self.settings.worker_id, until, now).await {
             Ok(true) => tx.commit().await?,
             Ok(false) => return Err(self.already_running(job_id, tx).await),
@@ -284,7 +302,7 @@ impl Runner {
         let work = Work::by_run(Actor::job(&job.job_id), lease.clone(), stop.clone());
         let mut timed_out = false;
         let outcome = {
-            let task = self.perform(job, &work, scheduled_for, reach);
+            let task = self.perform(job, &work, (&trigger, scheduled_for), reach);
             let signs_of_life = self.show_signs_of_life(&lease, &stop);
             let timeout = tokio::time::sleep(job.timeout.to_std());
             tokio::pin!(task, signs_of_life, timeout);
@@ -309,7 +327,7 @@ impl Runner {
         &self,
         job: &Definition,
         work: &Work,
-        scheduled_for: Option<DateTime<Utc>>,
+        (trigger, scheduled_for): (&str, Option<DateTime<Utc>>),
         reach: Reach,
     ) -> Result<Tally, EngineError> {
         let (engine, scope) = (&self.engine, &job.scope);
@@ -317,11 +335,13 @@ impl Runner {
             Task::ReleaseHolds { batch } => {
                 release_holds::run(engine, work, scope, batch, true).await
             }
-            Task::RequestPayouts { batch, period } => {
+            Task::RequestPayouts { .. } => {
                 let Some(lease) = &work.run else { return Ok(Tally::default()) };
                 let due = scheduled_for.unwrap_or_else(|| engine.clock.now());
-                let periods = Periods { length: period, instant: due, zone: job.schedule.zone() };
-                request_payouts::run(engine, work, job, &lease.run_id, periods, batch).await
+                if trigger == PREVIEW {
+                    return announce::run(engine, work, job, due).await;
+                }
+                request_payouts::run(engine, work, job, &lease.run_id, due).await
             }
             Task::SubmitTransfers => submit_transfers::run(engine, work, reach, scope).await,
             Task::ReconcileTransfers => reconcile_transfers::run(engine, work, reach, scope).await,
@@ -429,6 +449,8 @@ fn run_end(
         None if timed_out => "timed_out",
         None if kind == JobKind::AuditLedger && tally.failed > 0 => "failed",
         None if stopped || tally.failed > 0 => "partial",
+        // A plan that was not done as it says is not done.
+        None if tally.skipped.contains_key(Gate::PlanChanged.as_str()) => "partial",
         None => "succeeded",
     };
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);

@@ -5,7 +5,9 @@ use sqlx::FromRow;
 
 use super::dialect::sql;
 use super::{Store, StoreError, Tx};
-use crate::domain::{AffiliateId, Currency, Gate, GateCheck, OrgId, PayoutId, ProgramId, RunId};
+use crate::domain::{
+    AffiliateId, Currency, Gate, GateCheck, OrgId, PayoutId, ProgramId, RunId, WalletKey,
+};
 
 const DECISION_INSERT: &str = "
     INSERT INTO decisions (org_id, run_id, affiliate_id, currency, program_id, available_minor,
@@ -28,6 +30,10 @@ const DECISIONS_PAGE: &str = "
     WHERE org_id = $1 AND run_id = $2 AND (affiliate_id, currency) > ($3, $4)
       AND (first_gate = $5 OR $5 = '')
     ORDER BY affiliate_id, currency LIMIT $6";
+const DECIDED: &str = "
+    SELECT affiliate_id, currency FROM decisions
+    WHERE org_id = $1 AND run_id = $2 AND (affiliate_id, currency) > ($3, $4)
+      AND (affiliate_id, currency) <= ($5, $6)";
 const DECISION_COUNTS: &str = "
     SELECT first_gate, currency, COUNT(*) AS decisions,
            CAST(SUM(available_minor) AS BIGINT) AS amount_minor
@@ -119,6 +125,23 @@ impl Tx {
         let rows: Vec<_> = decisions.iter().map(row).collect();
         sql(DECISION_INSERT).run_with(self, &rows).await?;
         Ok(())
+    }
+
+    /// The wallets after `after`, up to `upto` and with it, that a run has decided about.
+    pub async fn decided_wallets(
+        &mut self,
+        org: &OrgId,
+        run: &RunId,
+        after: Option<&WalletKey>,
+        upto: &WalletKey,
+    ) -> Result<Vec<WalletKey>, StoreError> {
+        let (affiliate, currency) =
+            after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
+        let query = sql(DECIDED).bind(org).bind(run).bind(affiliate).bind(currency);
+        let rows: Vec<(AffiliateId, Currency)> =
+            query.bind(&upto.affiliate_id).bind(&upto.currency).all(self).await?;
+        let wallet = |(affiliate_id, currency)| WalletKey { affiliate_id, currency };
+        Ok(rows.into_iter().map(wallet).collect())
     }
 
     /// Deletes up to `limit` decisions older than `before`; how many it deleted.

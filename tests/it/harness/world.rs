@@ -133,7 +133,14 @@ impl Harness {
     pub async fn ask_all(&self, week: &str, page: i64) -> (RunId, Tally) {
         let run_id: RunId = self.clock.mint();
         let scope = Scope::default();
-        let request = AutoRequest { run_id: run_id.clone(), periods: week_of(week), scope, page };
+        let request = AutoRequest {
+            run_id: run_id.clone(),
+            periods: week_of(week),
+            scope,
+            reached_only: false,
+            plan: None,
+            page,
+        };
         let tally = self.engine.request_automatic(&self.work(), &self.org, &request).await;
         (run_id, tally.expect("a run that ends"))
     }
