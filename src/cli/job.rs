@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::app::operator;
 use super::exit::UsageError;
 use super::output::{Output, table, time, totals};
-use super::{App, Exit};
+use super::{App, Exit, plan};
 use crate::config::Config;
 use crate::daemon;
 use crate::domain::RunId;
@@ -39,6 +39,15 @@ pub enum JobCommand {
         /// Take on everything open, due or not (submit-transfers, reconcile-transfers)
         #[arg(long)]
         now: bool,
+        /// Write a plan of what it would do, and do nothing (auto-payout)
+        #[arg(long, conflicts_with_all = ["now", "plan"])]
+        dry_run: bool,
+        /// Plan for this instant (RFC 3339) instead of now
+        #[arg(long = "for", value_name = "INSTANT", requires = "dry_run")]
+        planned_for: Option<DateTime<Utc>>,
+        /// Do exactly what the plan of this hash says, or nothing
+        #[arg(long, value_name = "HASH", conflicts_with = "now")]
+        plan: Option<String>,
     },
     /// Past runs, newest first, of one job or of all
     History {
@@ -68,7 +77,15 @@ pub async fn run(config: &Config, output: Output, command: JobCommand) -> anyhow
             )
         }
         JobCommand::List => list(&App::open(config).await?, output).await,
-        JobCommand::Run { id, now } => run_now(&App::open(config).await?, output, &id, now).await,
+        JobCommand::Run { id, dry_run: true, planned_for, .. } => {
+            plan::make(&App::open(config).await?, output, &id, planned_for).await
+        }
+        JobCommand::Run { id, plan: Some(hash), .. } => {
+            plan::execute(&App::open(config).await?, output, &id, &hash).await
+        }
+        JobCommand::Run { id, now, .. } => {
+            run_now(&App::open(config).await?, output, &id, now).await
+        }
         JobCommand::History { id, limit } => {
             history(&App::open(config).await?, output, id.as_deref(), limit).await
         }
@@ -141,7 +158,12 @@ async fn run_now(app: &App, output: Output, id: &str, now: bool) -> anyhow::Resu
     daemon::stop_on_signals(&stop)?;
     let reach = if now { Reach::All } else { Reach::Due };
     let run = app.runner.run_now(id, &operator(), reach, &stop).await?;
-    print_run(output, &run)?;
+    end_of(app, output, &run).await
+}
+
+/// Prints a run that a person asked for, and how the command ends by it.
+pub async fn end_of(app: &App, output: Output, run: &RunRow) -> anyhow::Result<Exit> {
+    print_run(output, run)?;
     app.engine.store.close().await;
     Ok(match run.state.as_str() {
         "succeeded" => Exit::Done,

@@ -6,7 +6,20 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer};
 
-use super::{Currency, Money};
+use super::words::words;
+use super::{Currency, Money, ProgramId};
+
+words! {
+    /// Why a payout waits until a person approves it.
+    ApprovalReason as "approval reason" {
+        /// It is of more than may go by itself.
+        AboveLimit = "above_limit",
+        /// No payout of the affiliate has arrived before.
+        FirstPayout = "first_payout",
+        /// It goes elsewhere than the last one that arrived.
+        ChangedMethod = "changed_method",
+    }
+}
 
 /// The most that may be paid; what is `None`, or names no amount in a currency, limits nothing. Each
 /// org's payouts count for that org alone.
@@ -28,6 +41,68 @@ impl Limits {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// What is limited in one currency.
+    pub fn bounds(&self, currency: Currency) -> Bounds {
+        Bounds {
+            payout_minor: self.amount_per_payout.minor(currency),
+            run_minor: self.amount_per_run.minor(currency),
+            day_minor: self.amount_per_day.minor(currency),
+            run_payouts: self.payouts_per_run,
+            day_payouts: self.payouts_per_day,
+        }
+    }
+}
+
+/// The most that may be paid in one currency, in its minor units; `None` limits nothing. Counts are
+/// of payouts in all currencies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    pub payout_minor: Option<i64>,
+    pub run_minor: Option<i64>,
+    pub day_minor: Option<i64>,
+    pub run_payouts: Option<i64>,
+    pub day_payouts: Option<i64>,
+}
+
+/// Whose limits they are: a job's or a program's. Its text is its key in the database.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Holder(String);
+
+impl Holder {
+    /// A job.
+    pub fn job(job_id: &str) -> Self {
+        Self(format!("job:{job_id}"))
+    }
+
+    /// A program.
+    pub fn program(program: &ProgramId) -> Self {
+        Self(format!("program:{program}"))
+    }
+
+    /// `job:auto-payout` or `program:creator`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What was asked for so far: payouts in all currencies, and the amount in one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Used {
+    pub payouts: i64,
+    /// Minor units.
+    pub minor: i64,
+}
+
+/// What one holder allows a payout of one currency, and what was asked for before it.
+#[derive(Debug, Clone)]
+pub struct Allowance {
+    pub holder: Holder,
+    pub bounds: Bounds,
+    /// In this run.
+    pub run: Used,
+    /// In this day of the holder's zone.
+    pub day: Used,
 }
 
 /// Which payouts wait until a person approves them.

@@ -37,7 +37,9 @@ pub use ids::{
     PartnerId, PayoutId, PlanId, ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId,
     TransferId, VerificationId,
 };
-pub use limits::{ApprovalRules, Breaker, Caps, Limits};
+pub use limits::{
+    Allowance, ApprovalReason, ApprovalRules, Bounds, Breaker, Caps, Holder, Limits, Used,
+};
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};
 pub use notice::{Direction, Notice, NoticeWord, Statement, StatementLine};

@@ -1,10 +1,15 @@
-//! Foreseeing: what a run would decide, wallet by wallet, by the function by which it decides.
-//! Nothing is locked, and nothing written.
+//! Foreseeing: what a run would decide, wallet by wallet, by the walk by which it decides. Nothing is
+//! locked, and nothing written.
 
-use super::deciding::{Decided, decide, in_scope};
-use super::{AutoRequest, Engine, EngineError};
-use crate::domain::{Candidate, GateCheck, OrgId, PlanLine, Planned, WalletKey};
+use chrono::{DateTime, Utc};
+
+use super::deciding::{Decided, Decider, Rules};
+use super::{Engine, EngineError};
+use crate::domain::{ApprovalReason, Candidate, GateCheck, OrgId, PlanLine, Planned, WalletKey};
 use crate::store::ZonePeriod;
+
+/// Wallets that are read at once.
+pub(super) const PAGE: i64 = 1_000;
 
 /// What a run would decide about one wallet.
 pub(super) struct Foreseen {
@@ -17,42 +22,45 @@ pub(super) struct Foreseen {
 pub(super) struct Foresight<'a> {
     engine: &'a Engine,
     org: &'a OrgId,
-    request: &'a AutoRequest,
+    rules: &'a Rules,
+    decider: Decider<'a>,
     keys: Vec<ZonePeriod>,
+    at: DateTime<Utc>,
     /// The last wallet that was looked at.
     pub after: Option<WalletKey>,
 }
 
 impl Engine {
-    /// Begins a look at what a run of `request` would decide in an org.
+    /// Begins a look at what a run by `rules` would decide in an org, at the instant of its periods.
     pub(super) async fn foresee<'a>(
         &'a self,
         org: &'a OrgId,
-        request: &'a AutoRequest,
+        rules: &'a Rules,
     ) -> Result<Foresight<'a>, EngineError> {
-        let keys = self.store.program_zones(org).await?.keys(&request.periods);
-        Ok(Foresight { engine: self, org, request, keys, after: None })
+        let keys = self.store.program_zones(org).await?.keys(&rules.periods);
+        let (decider, at) = (Decider::new(rules), rules.periods.instant);
+        Ok(Foresight { engine: self, org, rules, decider, keys, at, after: None })
     }
 }
 
 impl Foresight<'_> {
     /// The next page; `None` after the last one.
     pub async fn next(&mut self) -> Result<Option<Vec<Foreseen>>, EngineError> {
-        let Self { engine, org, request, keys, after } = self;
-        let page = engine
-            .store
-            .candidates_after(org, (keys, request.reached_only), after.as_ref(), request.page)
-            .await?;
+        let Self { engine, org, rules, decider, keys, at, after } = self;
+        let which = (keys.as_slice(), rules.reached_only);
+        let page = engine.store.candidates_after(org, which, after.as_ref(), PAGE).await?;
         let Some(last) = page.last() else { return Ok(None) };
         *after = Some(wallet_of(last));
-        let at = request.periods.instant;
-        let foresee = |candidate: &Candidate| {
-            let decided = decide(candidate, request, &engine.clock, at);
-            let line = line_of(candidate, &decided, request);
-            Foreseen { line, failing: decided.decision.failing }
-        };
-        let candidates = page.iter().filter(|candidate| in_scope(&request.scope, candidate));
-        Ok(Some(candidates.map(foresee).collect()))
+        let days = decider.unknown_days(&page, *at);
+        decider.learn(&days, &engine.store.usage(org, &days).await?);
+        let mut foreseen = Vec::with_capacity(page.len());
+        for candidate in &page {
+            if let Some(decided) = decider.decide(candidate, *at) {
+                let line = line_of(&decided, rules);
+                foreseen.push(Foreseen { line, failing: decided.failing });
+            }
+        }
+        Ok(Some(foreseen))
     }
 }
 
@@ -61,25 +69,25 @@ pub(super) fn wallet_of(candidate: &Candidate) -> WalletKey {
     WalletKey { affiliate_id: candidate.affiliate_id.clone(), currency: candidate.currency }
 }
 
-/// What was decided about a candidate, as a line of a plan.
-pub(super) fn line_of(
-    candidate: &Candidate,
-    decided: &Decided,
-    request: &AutoRequest,
-) -> PlanLine {
-    let pays = decided.payout.as_ref().map(|payout| Planned {
-        amount_minor: payout.amount_minor,
-        method_kind: payout.method_kind,
-        destination_id: payout.destination_id.clone(),
-        approval: if payout.requires_approval { "above_limit".to_owned() } else { String::new() },
+/// What was decided about a wallet, as a line of a plan.
+pub(super) fn line_of(decided: &Decided<'_>, rules: &Rules) -> PlanLine {
+    let candidate = decided.candidate;
+    let reasons = |reasons: &[ApprovalReason]| {
+        reasons.iter().map(|reason| reason.as_str()).collect::<Vec<_>>().join(",")
+    };
+    let pays = decided.ask.as_ref().map(|ask| Planned {
+        amount_minor: ask.intent.amount_minor,
+        method_kind: ask.method.kind,
+        destination_id: ask.method.destination_id.clone(),
+        approval: reasons(&ask.approval),
     });
     PlanLine {
         affiliate_id: candidate.affiliate_id.clone(),
         currency: candidate.currency,
         program_id: candidate.program_id.clone(),
-        period: request.periods.of(candidate.timezone.as_deref()).key,
+        period: rules.periods.of(candidate.timezone.as_deref()).key,
         available_minor: candidate.available_minor,
         pays,
-        failing: decided.decision.failing.iter().map(|check| check.gate).collect(),
+        failing: decided.failing.iter().map(|check| check.gate).collect(),
     }
 }

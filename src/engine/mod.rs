@@ -19,6 +19,7 @@ mod foresee;
 mod freeze;
 mod funding;
 mod ledger;
+mod limits;
 mod mail;
 mod methods;
 mod outcome;
@@ -64,6 +65,7 @@ pub use accrue::Verdict;
 pub use adjust::Adjustment;
 pub use audit::{AuditLine, INVARIANTS};
 pub use breaks::{Against, Compared};
+pub use deciding::Rules;
 pub use explain::{Explanation, WalletExplanation};
 pub use methods::{BroughtMethod, MethodEdit, MethodError};
 pub use plan::{

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::foresee::Foreseen;
-use super::{AutoRequest, Engine, EngineError, Skips, Work, telling};
+use super::deciding::Rules;
+use super::foresee::{Foreseen, PAGE};
+use super::{Engine, EngineError, Skips, Work, telling};
 use crate::domain::{LineDifference, Money, MoneyError, OrgId, PlanLine, RunId, WalletKey};
 use crate::providers::Funds;
 use crate::store::{NewPlan, PlanRow, StoreError};
@@ -24,10 +25,9 @@ const BATCH: i64 = 5_000;
 /// What a plan is made of, or held against.
 #[derive(Debug, Clone)]
 pub struct PlanAsk {
-    pub job_id: String,
     pub definition_hash: String,
-    /// For the instant of its periods.
-    pub request: AutoRequest,
+    /// What decides, at the instant of its periods.
+    pub rules: Rules,
     pub made_by: String,
 }
 
@@ -36,7 +36,9 @@ pub struct PlanAsk {
 pub enum PlanError {
     #[error("there is no plan {hash}: see `payoutd plan list`")]
     Unknown { hash: String },
-    #[error("\"{hash}\" names no plan: expected at least {FEWEST_DIGITS} of its hexadecimal digits")]
+    #[error(
+        "\"{hash}\" names no plan: expected at least {FEWEST_DIGITS} of its hexadecimal digits"
+    )]
     NotAHash { hash: String },
     #[error("{hash} is the beginning of several plans: give more digits")]
     Ambiguous { hash: String },
@@ -102,7 +104,10 @@ impl std::fmt::Display for PlanDifferences {
         write!(f, "{} differences", self.count)?;
         for one in &self.lines {
             let LineDifference { org_id, affiliate_id, currency, what, planned, found } = one;
-            write!(f, "; {org_id} {affiliate_id} {currency} {what}: {planned} planned, {found} now")?;
+            write!(
+                f,
+                "; {org_id} {affiliate_id} {currency} {what}: {planned} planned, {found} now"
+            )?;
         }
         Ok(())
     }
@@ -191,7 +196,7 @@ struct PlanHash(Sha256);
 impl PlanHash {
     fn of(ask: &PlanAsk) -> Self {
         let mut hash = Self(Sha256::new());
-        hash.line(&format!("plan 1 {} {}", ask.job_id, ask.definition_hash));
+        hash.line(&format!("plan 1 {} {}", ask.rules.job_id, ask.definition_hash));
         hash
     }
 
@@ -214,9 +219,9 @@ impl Engine {
     pub async fn make_plan(&self, work: &Work, ask: &PlanAsk) -> Result<PlanRow, EngineError> {
         let plan = NewPlan {
             plan_id: self.clock.mint(),
-            job_id: ask.job_id.clone(),
+            job_id: ask.rules.job_id.clone(),
             definition_hash: ask.definition_hash.clone(),
-            planned_for: ask.request.periods.instant,
+            planned_for: ask.rules.periods.instant,
             made_by: ask.made_by.clone(),
         };
         let mut tx = self.begin(work).await?;
@@ -225,7 +230,7 @@ impl Engine {
         let mut hash = PlanHash::of(ask);
         let mut summary = PlanSummary::default();
         for org in self.store.orgs().await? {
-            if !ask.request.scope.has_org(&org) {
+            if !ask.rules.scope.has_org(&org) {
                 continue;
             }
             let sums = self.plan_org(work, ask, (&plan, &org), &mut hash).await?;
@@ -245,7 +250,7 @@ impl Engine {
     ) -> Result<OrgPlan, EngineError> {
         hash.line(&format!("org {org}"));
         let mut sums = OrgPlan::default();
-        let mut foresight = self.foresee(org, &ask.request).await?;
+        let mut foresight = self.foresee(org, &ask.rules).await?;
         while let Some(page) = foresight.next().await? {
             if work.stop.is_cancelled() {
                 return Err(PlanError::Stopped.into());
@@ -353,7 +358,7 @@ impl Engine {
         most: usize,
     ) -> Result<(), EngineError> {
         let hash = short_hash(&plan.plan_hash).to_owned();
-        if plan.job_id != ask.job_id {
+        if plan.job_id != ask.rules.job_id {
             return Err(PlanError::OtherJob { hash, job_id: plan.job_id.clone() }.into());
         }
         if self.clock.now() - plan.made_at > PLAN_LIVES {
@@ -396,7 +401,7 @@ impl Engine {
             differences.definition = Some(both);
         }
         for org in self.store.orgs().await? {
-            if ask.request.scope.has_org(&org) {
+            if ask.rules.scope.has_org(&org) {
                 self.compare_org(plan, ask, &org, (&mut differences, most)).await?;
             }
         }
@@ -410,7 +415,7 @@ impl Engine {
         org: &OrgId,
         (differences, most): (&mut PlanDifferences, usize),
     ) -> Result<(), EngineError> {
-        let mut foresight = self.foresee(org, &ask.request).await?;
+        let mut foresight = self.foresee(org, &ask.rules).await?;
         let mut after: Option<WalletKey> = None;
         while let Some(page) = foresight.next().await? {
             let Some(upto) = foresight.after.clone() else { break };
@@ -420,12 +425,11 @@ impl Engine {
             after = Some(upto);
         }
         loop {
-            let (affiliate, currency) = after.as_ref().map_or(("", ""), |wallet| {
-                (wallet.affiliate_id.as_str(), wallet.currency.code())
-            });
+            let (affiliate, currency) = after
+                .as_ref()
+                .map_or(("", ""), |wallet| (wallet.affiliate_id.as_str(), wallet.currency.code()));
             let bounds = (affiliate, currency);
-            let beyond =
-                self.store.plan_lines(org, &plan.plan_id, bounds, "", ask.request.page).await?;
+            let beyond = self.store.plan_lines(org, &plan.plan_id, bounds, "", PAGE).await?;
             let Some(last) = beyond.last() else { return Ok(()) };
             differences.push(beyond.iter().map(|line| line.gone(org)).collect(), most);
             after = Some(last.wallet());
@@ -500,8 +504,7 @@ fn compare(org: &OrgId, page: &[Foreseen], lines: Vec<PlanLine>) -> Vec<LineDiff
 /// # Errors
 /// [`StoreError::Corrupt`] if what was stored does not read back.
 pub fn summary_of(plan: &PlanRow) -> Result<PlanSummary, StoreError> {
-    let corrupt =
-        |source| StoreError::Corrupt { id: format!("plan {}", plan.plan_hash), source };
+    let corrupt = |source| StoreError::Corrupt { id: format!("plan {}", plan.plan_hash), source };
     serde_json::from_str(&plan.summary).map_err(corrupt)
 }
 

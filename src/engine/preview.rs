@@ -1,7 +1,8 @@
 //! Preview: who would be paid if a schedule ran now, and why the others would not. Nothing is
 //! locked, and nothing written.
 
-use super::{AutoRequest, Engine, EngineError};
+use super::deciding::Rules;
+use super::{Engine, EngineError};
 use crate::domain::{AffiliateId, GateCheck, Money, OrgId, ProgramId};
 
 /// What a run would decide about one wallet.
@@ -15,17 +16,18 @@ pub struct Preview {
 }
 
 impl Engine {
-    /// Shows `see` what a run would decide about each wallet of an org, by affiliate and currency.
+    /// Shows `see` what a run by `rules` would decide about each wallet of an org, by affiliate and
+    /// currency, at the instant of its periods.
     ///
     /// # Errors
     /// [`EngineError::Store`].
     pub async fn preview_automatic(
         &self,
         org: &OrgId,
-        request: &AutoRequest,
+        rules: &Rules,
         mut see: impl FnMut(Preview) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let mut foresight = self.foresee(org, request).await?;
+        let mut foresight = self.foresee(org, rules).await?;
         while let Some(page) = foresight.next().await? {
             for foreseen in page {
                 see(Preview {

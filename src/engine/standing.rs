@@ -3,10 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::deciding::Decided;
+use super::deciding::{Decided, Rules};
 use super::foresee::{line_of, wallet_of};
 use super::{AutoRequest, EngineError};
-use crate::domain::{Candidate, Gate, GateCheck, OrgId, PlanLine, WalletKey};
+use crate::domain::{Candidate, Gate, GateCheck, LineDifference, OrgId, PlanLine, WalletKey};
 use crate::store::{NewDecision, Tx};
 
 /// What is known of the wallets of one page.
@@ -32,9 +32,7 @@ impl Standing {
         let planned = match (&request.plan, &upto) {
             (None, _) => None,
             (Some(plan), Some(upto)) => Some(tx.plan_lines_upto(org, plan, after, upto).await?),
-            (Some(plan), None) => {
-                Some(tx.plan_lines_beyond(org, plan, after, request.page).await?)
-            }
+            (Some(plan), None) => Some(tx.plan_lines_beyond(org, plan, after, request.page).await?),
         };
         let beyond = planned.as_ref().and_then(|lines| lines.last()).map(PlanLine::wallet);
         let last = upto.or(beyond);
@@ -42,9 +40,8 @@ impl Standing {
             None => Vec::new(),
             Some(last) => tx.decided_wallets(org, &request.run_id, after, last).await?,
         };
-        let by_wallet = |lines: Vec<PlanLine>| {
-            lines.into_iter().map(|line| (line.wallet(), line)).collect()
-        };
+        let by_wallet =
+            |lines: Vec<PlanLine>| lines.into_iter().map(|line| (line.wallet(), line)).collect();
         Ok(Self { decided: decided.into_iter().collect(), planned: planned.map(by_wallet), last })
     }
 
@@ -53,30 +50,28 @@ impl Standing {
         self.decided.contains(&wallet_of(candidate))
     }
 
-    /// Holds what was decided to the plan: what differs from it is not paid, and says so.
-    pub fn hold(
+    /// Why what was decided is not done: the plan says something else. `None` if it says the same,
+    /// or there is none.
+    pub fn changed(
         &mut self,
         org: &OrgId,
-        candidate: &Candidate,
-        decided: Decided,
-        request: &AutoRequest,
-    ) -> Decided {
-        let Some(planned) = &mut self.planned else { return decided };
-        let line = line_of(candidate, &decided, request);
+        decided: &Decided<'_>,
+        rules: &Rules,
+    ) -> Option<GateCheck> {
+        let planned = self.planned.as_mut()?;
+        let line = line_of(decided, rules);
         let differences = match planned.remove(&line.wallet()) {
             None => vec![line.unplanned(org)],
             Some(planned) => planned.differences(org, &line),
         };
         if differences.is_empty() {
-            return decided;
+            return None;
         }
-        let words = |of: fn(&crate::domain::LineDifference) -> &str| {
+        let words = |of: fn(&LineDifference) -> &str| {
             let words = differences.iter().map(|one| format!("{} {}", one.what, of(one)));
             words.collect::<Vec<_>>().join(", ")
         };
-        let changed = changed(words(|one| &one.planned), words(|one| &one.found));
-        let decision = NewDecision { failing: vec![changed], payout_id: None, ..decided.decision };
-        Decided { decision, payout: None }
+        Some(changed(words(|one| &one.planned), words(|one| &one.found)))
     }
 
     /// Decisions about the wallets that the plan names and that there is nothing to decide about

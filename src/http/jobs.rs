@@ -283,14 +283,14 @@ pub(super) async fn dry_run(
             }
             Ok(())
         };
-        desk.engine.preview_automatic(who.org(), &ask.request, see).await?;
+        desk.engine.preview_automatic(who.org(), &ask.rules, see).await?;
     }
     let key = |one: &Preview| format!("{} {}", one.affiliate_id, one.available.currency);
     let page = Page::of(rows, limit, key, would);
     let paid = Skips { count: tally.acted, amount: tally.amounts.clone() };
     Ok(Json(DryRun {
         job_id: job.job_id.clone(),
-        period: ask.request.periods.of(None).key,
+        period: ask.rules.periods.of(None).key,
         would_pay: Counted {
             reason: "paid".into(),
             count: paid.count,

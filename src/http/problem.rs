@@ -7,8 +7,8 @@ use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
-use crate::domain::GateCheck;
-use crate::engine::{EngineError, MethodError};
+use crate::domain::{GateCheck, LineDifference};
+use crate::engine::{EngineError, MethodError, PlanError};
 use crate::store::StoreError;
 
 /// Seconds after which somebody may try again who was told to.

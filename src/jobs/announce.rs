@@ -3,8 +3,7 @@
 use chrono::{DateTime, Utc};
 use tracing::info;
 
-use super::{Definition, Runner, request_payouts};
-use crate::domain::RunId;
+use super::{Definition, Runner};
 use crate::engine::{Engine, EngineError, PlanAsk, Tally, Work, short_hash};
 use crate::store::StoreError;
 
@@ -60,14 +59,9 @@ pub(super) async fn run(
         tally.note("its instant has come: there is nothing to announce any more");
         return Ok(tally);
     }
-    let nobody: RunId = engine.clock.mint();
-    let Some(request) = request_payouts::request(job, &nobody, instant) else { return Ok(tally) };
-    let ask = PlanAsk {
-        job_id: job.job_id.clone(),
-        definition_hash: job.hash.clone(),
-        request,
-        made_by: work.actor.to_string(),
-    };
+    let Some(rules) = job.rules(instant) else { return Ok(tally) };
+    let made_by = work.actor.to_string();
+    let ask = PlanAsk { definition_hash: job.hash.clone(), rules, made_by };
     let plan = engine.make_plan(work, &ask).await?;
     let summary = engine.announce_plan(work, &plan).await?;
     let total = summary.total()?;

@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::policy::{Misfire, Overlap, Retry, Span};
 use super::{Schedule, ScheduleError};
 use crate::domain::{ApprovalRules, Breaker, Limits, PeriodLength, Periods, Scope};
-use crate::engine::Keep;
+use crate::engine::{Keep, Rules};
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -260,6 +260,21 @@ impl Definition {
     pub fn periods(&self, instant: DateTime<Utc>) -> Option<Periods> {
         let Task::RequestPayouts { period: length, .. } = self.task else { return None };
         Some(Periods { length, instant, zone: self.schedule.zone() })
+    }
+
+    /// What a run for `instant` goes by when it decides about wallets; `None` for a job that requests
+    /// no payouts.
+    pub fn rules(&self, instant: DateTime<Utc>) -> Option<Rules> {
+        let Task::RequestPayouts { reached_only, .. } = self.task else { return None };
+        Some(Rules {
+            job_id: self.job_id.clone(),
+            periods: self.periods(instant)?,
+            scope: self.scope.clone(),
+            reached_only,
+            limits: self.limits.clone(),
+            approval: self.approval.clone(),
+            breaker: self.breaker.clone(),
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::runner::RunError;
-use super::{Definition, Runner, request_payouts};
+use super::{Definition, Runner};
 use crate::domain::{Actor, RunId};
 use crate::engine::{EngineError, PlanAsk, PlanError, Reach, Work, short_hash};
 use crate::store::{PlanRow, RunRow, Tx};
@@ -24,12 +24,9 @@ impl Runner {
         instant: DateTime<Utc>,
         made_by: &Actor,
     ) -> Option<PlanAsk> {
-        // A plan is nobody's run: its payouts exist on paper alone.
-        let nobody: RunId = self.engine.clock.mint();
         Some(PlanAsk {
-            job_id: job.job_id.clone(),
             definition_hash: job.hash.clone(),
-            request: request_payouts::request(job, &nobody, instant)?,
+            rules: job.rules(instant)?,
             made_by: made_by.to_string(),
         })
     }

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    Catalog, CatalogError, Definition, JobKind, MisfirePolicy, PREVIEW, Task, announce, audit_ledger, planning,
-    prune, reconcile_transfers, release_holds, request_payouts, submit_transfers,
+    Catalog, CatalogError, Definition, JobKind, MisfirePolicy, PREVIEW, Task, announce,
+    audit_ledger, planning, prune, reconcile_transfers, release_holds, request_payouts,
+    submit_transfers,
 };
 use crate::domain::{Actor, BatchId, Gate, RunId};
 use crate::engine::{Engine, EngineError, Reach, Tally, Work};

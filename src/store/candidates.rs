@@ -6,10 +6,30 @@ use sqlx::FromRow;
 use super::dialect::{Value, sql};
 use super::{Store, StoreError, Tx};
 use crate::domain::{
-    AffiliateId, AffiliateStatus, Candidate, CandidateMethod, Currency, DestinationId, MethodId,
-    MethodKind, MethodStatus, Money, OrgId, PayoutId, PayoutOrigin, Periods, ProgramId,
+    AffiliateId, AffiliateStatus, Bounds, Candidate, CandidateMethod, Currency, DestinationId,
+    MethodId, MethodKind, MethodStatus, Money, OrgId, PayoutId, PayoutOrigin, Periods, ProgramId,
     ProgramStatus, WalletKey, WalletStatus,
 };
+
+// What is halted that a payout falls under, in words: the widest first. $1 org.
+macro_rules! halted {
+    ($kind:literal, $program:literal) => {
+        concat!(
+            "
+        (SELECT MIN(CASE h.scope WHEN 'everything' THEN 'everything' WHEN 'org' THEN 'org'
+                    ELSE h.scope || ' ' || h.subject END)
+         FROM halts h
+         WHERE h.org_id IN ('*', $1)
+           AND (h.scope IN ('everything', 'org')
+                OR (h.scope = 'provider' AND h.subject = ",
+            $kind,
+            ")
+                OR (h.scope = 'program' AND h.subject = ",
+            $program,
+            ")))"
+        )
+    };
+}
 
 // $1 org; the rows are time zones and the period that is now in each. `$method` says which of the
 // affiliate's methods it is about.
@@ -19,8 +39,15 @@ macro_rules! candidates {
     WITH periods(timezone, period) AS MATERIALIZED ({rows})
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
-           p.timezone, p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id,
+           p.timezone, p.auto_payout, pc.min_payout_minor, pc.approval_minor, p.max_payouts_run,
+           p.max_payouts_day, pc.max_payout_minor, pc.max_run_minor, pc.max_day_minor,
+           p.approve_first, p.approve_changed, m.method_id,
            m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
+           (SELECT o.destination_id FROM payouts o
+            WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
+              AND o.status = 'completed'
+            ORDER BY o.payout_id DESC LIMIT 1) AS last_destination_id,
+           ", halted!("m.kind", "w.program_id"), " AS halted,
            CAST(CASE WHEN EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
                   AND o.currency = w.currency AND o.origin = 'auto'
@@ -96,8 +123,13 @@ macro_rules! queued {
            q.affiliate_id, q.currency, q.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.timezone, p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor,
-           CAST(NULL AS BIGINT) AS approval_minor, m.method_id,
+           CAST(NULL AS BIGINT) AS approval_minor, CAST(NULL AS BIGINT) AS max_payouts_run,
+           CAST(NULL AS BIGINT) AS max_payouts_day, CAST(NULL AS BIGINT) AS max_payout_minor,
+           CAST(NULL AS BIGINT) AS max_run_minor, CAST(NULL AS BIGINT) AS max_day_minor,
+           p.approve_first, p.approve_changed, m.method_id,
            m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
+           CAST(NULL AS TEXT) AS last_destination_id,
+           ", halted!("q.method_kind", "p.program_id"), " AS halted,
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q
     JOIN wallets w ON w.org_id = q.org_id AND w.affiliate_id = q.affiliate_id AND w.currency = q.currency
@@ -160,6 +192,15 @@ struct CandidateRow {
     auto_payout: i64,
     min_payout_minor: Option<i64>,
     approval_minor: Option<i64>,
+    max_payouts_run: Option<i64>,
+    max_payouts_day: Option<i64>,
+    max_payout_minor: Option<i64>,
+    max_run_minor: Option<i64>,
+    max_day_minor: Option<i64>,
+    approve_first: i64,
+    approve_changed: i64,
+    last_destination_id: Option<DestinationId>,
+    halted: Option<String>,
     method_id: Option<MethodId>,
     method_kind: Option<MethodKind>,
     destination_id: Option<DestinationId>,
@@ -190,6 +231,17 @@ impl CandidateRow {
             auto_payout: self.auto_payout == 1,
             min_payout_minor: self.min_payout_minor,
             approval_minor: self.approval_minor,
+            bounds: Bounds {
+                payout_minor: self.max_payout_minor,
+                run_minor: self.max_run_minor,
+                day_minor: self.max_day_minor,
+                run_payouts: self.max_payouts_run,
+                day_payouts: self.max_payouts_day,
+            },
+            approve_first: self.approve_first == 1,
+            approve_changed: self.approve_changed == 1,
+            last_destination_id: self.last_destination_id,
+            halted: self.halted,
             method,
             paid_in_period: self.paid_in_period == 1,
         }
@@ -284,7 +336,11 @@ impl Store {
     ) -> Result<Vec<Candidate>, StoreError> {
         let (affiliate, currency) =
             after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
-        let query = sql(if reached_only { REACHED_AFTER } else { CANDIDATES_AFTER }).bind(org).bind(affiliate).bind(currency).bind(limit);
+        let query = sql(if reached_only { REACHED_AFTER } else { CANDIDATES_AFTER })
+            .bind(org)
+            .bind(affiliate)
+            .bind(currency)
+            .bind(limit);
         let rows: Vec<CandidateRow> = query.read_all_with(&self.pools, &rows_of(periods)).await?;
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
@@ -323,7 +379,11 @@ impl Tx {
     ) -> Result<Vec<Candidate>, StoreError> {
         let (affiliate, currency) =
             after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
-        let query = sql(if reached_only { REACHED_PAGE } else { CANDIDATES_PAGE }).bind(org).bind(affiliate).bind(currency).bind(limit);
+        let query = sql(if reached_only { REACHED_PAGE } else { CANDIDATES_PAGE })
+            .bind(org)
+            .bind(affiliate)
+            .bind(currency)
+            .bind(limit);
         let rows: Vec<CandidateRow> = query.all_with(self, &rows_of(periods)).await?;
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }

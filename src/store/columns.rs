@@ -11,8 +11,8 @@ use crate::domain::{
     Bucket, CommissionId, CommissionStatus, Currency, DeliveryStatus, DestinationId, EndpointId,
     EntryKind, EventId, EventKind, Gate, KeyId, MethodId, MethodKind, MethodStatus, NoticeId,
     NoticeWord, OrgId, PartnerId, PayoutId, PayoutOrigin, PayoutStatus, PlanId, ProgramId,
-    ProgramStatus, Reference, RefundId, RunId, SubmissionId, SubmissionState, TransferId, TransferState,
-    VerificationId, VerificationKind, VerificationStatus, WalletStatus,
+    ProgramStatus, Reference, RefundId, RunId, SubmissionId, SubmissionState, TransferId,
+    TransferState, VerificationId, VerificationKind, VerificationStatus, WalletStatus,
 };
 
 use super::dialect::Value;

@@ -36,6 +36,7 @@ mod sealed;
 mod submissions;
 mod transfers;
 mod unsealed;
+mod usage;
 mod verifications;
 mod wallets;
 
@@ -81,6 +82,7 @@ pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
 pub use sealed::{SEALED, SealedAnew, SealedColumn, Tried};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
+pub use usage::{UsageDay, UsageRow};
 pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};
 pub use wallets::{WalletEntryRow, WalletFilter, WalletMove, WalletRow};
 

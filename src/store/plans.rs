@@ -20,14 +20,17 @@ const PLAN_RENEW: &str = "
     WHERE plan_hash = $1 AND run_id IS NULL";
 // A plan is executed once. One whose run ended without having asked for anything is as it was.
 macro_rules! free {
-    () => { concat!("
+    () => {
+        concat!(
+            "
       (run_id IS NULL
        OR (EXISTS (SELECT 1 FROM job_runs r WHERE r.run_id = plans.run_id
                      AND r.state IN ('skipped', 'cancelled', 'failed', 'lost', 'timed_out'))
-           AND NOT EXISTS (SELECT 1 FROM payouts p WHERE p.run_id = plans.run_id)))") };
+           AND NOT EXISTS (SELECT 1 FROM payouts p WHERE p.run_id = plans.run_id)))"
+        )
+    };
 }
-const PLAN_TAKE: &str =
-    concat!("UPDATE plans SET run_id = $2 WHERE plan_hash = $1 AND ", free!());
+const PLAN_TAKE: &str = concat!("UPDATE plans SET run_id = $2 WHERE plan_hash = $1 AND ", free!());
 const PLAN_FREE: &str = concat!("SELECT COUNT(*) FROM plans WHERE plan_hash = $1 AND ", free!());
 
 macro_rules! plans {
@@ -38,7 +41,8 @@ macro_rules! plans {
 }
 const PLAN: &str = plans!("AND plan_hash = $1");
 // 'g' comes after every hexadecimal digit.
-const PLANS_NAMED: &str = plans!("AND plan_hash >= $1 AND plan_hash < $2 ORDER BY plan_hash LIMIT 2");
+const PLANS_NAMED: &str =
+    plans!("AND plan_hash >= $1 AND plan_hash < $2 ORDER BY plan_hash LIMIT 2");
 const PLAN_OF_RUN: &str = plans!("AND run_id = $1");
 const PLANS: &str = plans!(
     "AND (job_id = $1 OR $1 = '') AND (plan_id < $2 OR $2 = '') ORDER BY plan_id DESC LIMIT $3"
@@ -121,8 +125,10 @@ struct LineRow {
 
 impl LineRow {
     fn into_line(self) -> Result<PlanLine, StoreError> {
-        let corrupt =
-            |source| StoreError::Corrupt { id: format!("the plan for {}", self.affiliate_id), source };
+        let corrupt = |source| StoreError::Corrupt {
+            id: format!("the plan for {}", self.affiliate_id),
+            source,
+        };
         let failing: Vec<Gate> = serde_json::from_str(&self.failing_gates).map_err(corrupt)?;
         let pays = match (self.amount_minor, self.method_kind, self.destination_id) {
             (Some(amount_minor), Some(method_kind), Some(destination_id)) => {
@@ -154,7 +160,11 @@ fn bound(wallet: Option<&WalletKey>) -> (&str, &str) {
 
 impl Tx {
     /// Begins a plan, which nobody finds before it is sealed.
-    pub async fn plan_draft(&mut self, plan: &NewPlan, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn plan_draft(
+        &mut self,
+        plan: &NewPlan,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         let insert = sql(PLAN_DRAFT).bind(&plan.plan_id).bind(plan.job_id.as_str());
         let insert = insert.bind(plan.definition_hash.as_str()).bind(plan.planned_for);
         insert.bind(plan.made_by.as_str()).bind(now).run(self).await?;
