@@ -42,6 +42,16 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// Whether a candidate is any business of the job.
+    pub fn is_about(&self, candidate: &Candidate) -> bool {
+        let kind = candidate.method.as_ref().map(|method| method.kind);
+        self.scope.has_program(&candidate.program_id)
+            && self.scope.has_currency(candidate.currency)
+            && kind.is_none_or(|kind| self.scope.has_method(kind))
+    }
+}
+
 /// Walks the wallets of one org in their order, by affiliate and currency, and carries what it asked
 /// for so far. A page that may have to be done again works on a copy, which takes the original's
 /// place once it is committed.
@@ -106,7 +116,7 @@ impl<'r> Decider<'r> {
         candidate: &'c Candidate,
         at: DateTime<Utc>,
     ) -> Option<Decided<'c>> {
-        if !in_scope(&self.rules.scope, candidate) {
+        if !self.rules.is_about(candidate) {
             return None;
         }
         let intent = Intent::auto(candidate, at);
@@ -145,14 +155,6 @@ impl Decided<'_> {
             failing: self.failing,
         }
     }
-}
-
-/// Whether a candidate is any business of a job with this scope.
-fn in_scope(scope: &Scope, candidate: &Candidate) -> bool {
-    let kind = candidate.method.as_ref().map(|method| method.kind);
-    scope.has_program(&candidate.program_id)
-        && scope.has_currency(candidate.currency)
-        && kind.is_none_or(|kind| scope.has_method(kind))
 }
 
 /// The method to pay by, if every gate lets the candidate pass; otherwise all that fail.

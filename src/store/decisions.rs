@@ -13,10 +13,11 @@ const DECISION_INSERT: &str = "
     INSERT INTO decisions (org_id, run_id, affiliate_id, currency, program_id, available_minor,
                            payout_id, first_gate, failing_gates, decided_at) {rows}";
 const DECISIONS_OF_AFFILIATE: &str = "
-    SELECT run_id, affiliate_id, currency, program_id, available_minor, payout_id, first_gate,
-           failing_gates, decided_at
-    FROM decisions WHERE org_id = $1 AND affiliate_id = $2
-    ORDER BY decided_at DESC, run_id DESC LIMIT $3";
+    SELECT d.run_id, d.affiliate_id, d.currency, d.program_id, d.available_minor, d.payout_id,
+           d.first_gate, d.failing_gates, d.decided_at, r.scheduled_for
+    FROM decisions d LEFT JOIN job_runs r ON r.run_id = d.run_id
+    WHERE d.org_id = $1 AND d.affiliate_id = $2
+    ORDER BY d.decided_at DESC, d.run_id DESC LIMIT $3";
 const DECISIONS_SKIPPED: &str = "
     SELECT run_id, affiliate_id, currency, program_id, available_minor, payout_id, first_gate,
            failing_gates, decided_at
@@ -74,6 +75,9 @@ pub struct DecisionRow {
     pub first_gate: Option<Gate>,
     failing_gates: String,
     pub decided_at: DateTime<Utc>,
+    /// The due instant of the run; `None` for one that a person started, and where nobody asked.
+    #[sqlx(default)]
+    pub scheduled_for: Option<DateTime<Utc>>,
 }
 
 impl DecisionRow {
