@@ -19,6 +19,7 @@ mod plan;
 mod program;
 mod reconcile;
 mod sandbox;
+mod schedule;
 mod serve;
 mod settings;
 mod summary;

@@ -1,6 +1,7 @@
 //! What people read: lists in pages, sums, and why somebody was paid or not.
 
-use payoutd::domain::{AffiliateStatus, CommissionStatus, NewProgram, PayoutStatus};
+use payoutd::domain::{AffiliateStatus, CommissionStatus, NewProgram, PayoutStatus, Scope};
+use payoutd::engine::Rules;
 use payoutd::store::PayoutFilter;
 
 use crate::harness::{Harness, affiliate, program, week_of};
