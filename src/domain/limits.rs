@@ -131,6 +131,23 @@ pub struct Breaker {
     pub at_least: usize,
 }
 
+impl Breaker {
+    /// The median of what earlier runs came to, if `now` is beyond the factor of it. With too few
+    /// of them there is none, and nothing is unusual.
+    pub fn trips(&self, earlier: &[i64], now: i64) -> Option<Decimal> {
+        if earlier.is_empty() || earlier.len() < self.at_least {
+            return None;
+        }
+        let mut sorted = earlier.to_vec();
+        sorted.sort_unstable();
+        let (below, above) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+        let median = (Decimal::from(below) + Decimal::from(above)) / Decimal::TWO;
+        // A factor beyond all numbers is never reached.
+        let most = self.factor.checked_mul(median)?;
+        (Decimal::from(now) > most).then_some(median)
+    }
+}
+
 /// Amounts by currency, written as `{ USD = "1000.00" }`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caps(BTreeMap<Currency, i64>);
@@ -198,4 +215,27 @@ fn eight() -> usize {
 
 fn three() -> usize {
     3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_beyond_the_factor_of_the_median_is_unusual_and_one_at_it_is_not() {
+        let breaker = Breaker { factor: "2.5".parse().expect("a factor"), runs: 8, at_least: 3 };
+        let (odd, even) = ([100, 900, 200], [100, 200, 300, 900]);
+        assert_eq!(breaker.trips(&odd, 500), None);
+        assert_eq!(breaker.trips(&odd, 501), Some(Decimal::from(200)));
+        assert_eq!(breaker.trips(&even, 625), None);
+        assert_eq!(breaker.trips(&even, 626), Some(Decimal::from(250)));
+        assert_eq!(breaker.trips(&odd[..2], i64::MAX), None, "two runs are no history");
+        assert_eq!(breaker.trips(&[i64::MAX; 3], i64::MAX), None);
+    }
+
+    #[test]
+    fn a_breaker_without_a_history_stops_nothing() {
+        let breaker = Breaker { factor: Decimal::TWO, runs: 8, at_least: 0 };
+        assert_eq!(breaker.trips(&[], i64::MAX), None);
+    }
 }

@@ -1,12 +1,14 @@
 //! Deciding: what a schedule asks for each wallet, and why not. Pure, so that a run, a preview and a
 //! plan cannot differ.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::limits::Spent;
 use crate::clock::Clock;
 use crate::domain::{
-    Allowance, ApprovalReason, ApprovalRules, Breaker, Candidate, CandidateMethod, GateCheck,
+    Allowance, ApprovalReason, ApprovalRules, Breaker, Candidate, CandidateMethod, Gate, GateCheck,
     Intent, Limits, PayoutId, Period, Periods, RunId, Scope, check_gates,
 };
 use crate::store::{NewDecision, NewPayout, UsageDay, UsageRow};
@@ -59,6 +61,10 @@ impl Rules {
 pub(super) struct Decider<'r> {
     rules: &'r Rules,
     spent: Spent,
+    /// Limits that somebody met, by gate and what it wants.
+    met: BTreeSet<(Gate, String)>,
+    /// Those that were met since they were last told.
+    untold: Vec<GateCheck>,
 }
 
 /// What was decided about one wallet.
@@ -85,7 +91,7 @@ pub(super) struct Ask<'c> {
 impl<'r> Decider<'r> {
     /// A walk that has asked for nothing yet.
     pub fn new(rules: &'r Rules) -> Self {
-        Self { rules, spent: Spent::default() }
+        Self { rules, spent: Spent::default(), met: BTreeSet::new(), untold: Vec::new() }
     }
 
     /// The days whose usage has to be known before a page is decided about, in the order in which
@@ -132,7 +138,26 @@ impl<'r> Decider<'r> {
                 (Some(Ask { method, intent, approval, period }), Vec::new())
             }
         };
+        self.note_limits(&failing);
         Some(Decided { candidate, failing, ask })
+    }
+
+    /// The limits that somebody met for the first time in this walk, and that nothing else kept
+    /// from being paid; each is told once.
+    pub fn new_limits(&mut self) -> Vec<GateCheck> {
+        std::mem::take(&mut self.untold)
+    }
+
+    fn note_limits(&mut self, failing: &[GateCheck]) {
+        let only_limits = |check: &GateCheck| Gate::LIMITS.contains(&check.gate);
+        if !failing.iter().all(only_limits) {
+            return;
+        }
+        for check in failing {
+            if self.met.insert((check.gate, check.wants.clone())) {
+                self.untold.push(check.clone());
+            }
+        }
     }
 }
 

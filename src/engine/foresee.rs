@@ -31,14 +31,15 @@ pub(super) struct Foresight<'a> {
 }
 
 impl Engine {
-    /// Begins a look at what a run by `rules` would decide in an org, at the instant of its periods.
+    /// Begins a look at what a run by `rules` would decide in an org at `at`.
     pub(super) async fn foresee<'a>(
         &'a self,
         org: &'a OrgId,
         rules: &'a Rules,
+        at: DateTime<Utc>,
     ) -> Result<Foresight<'a>, EngineError> {
         let keys = self.store.program_zones(org).await?.keys(&rules.periods);
-        let (decider, at) = (Decider::new(rules), rules.periods.instant);
+        let decider = Decider::new(rules);
         Ok(Foresight { engine: self, org, rules, decider, keys, at, after: None })
     }
 }

@@ -9,6 +9,7 @@ mod alert;
 mod approve;
 mod asking;
 mod audit;
+mod breaker;
 mod breaks;
 mod cancel;
 mod deciding;
@@ -18,6 +19,7 @@ mod explain;
 mod foresee;
 mod freeze;
 mod funding;
+mod halt;
 mod ledger;
 mod limits;
 mod mail;
@@ -248,6 +250,14 @@ pub enum EngineError {
     Method(#[from] MethodError),
     #[error(transparent)]
     Plan(#[from] PlanError),
+    #[error(
+        "job {job_id} would ask for unusually much, so nothing was asked for: {findings}. Look at what \
+         it would do (`payoutd job run {job_id} --dry-run`), and run that plan by its hash (`payoutd \
+         job run {job_id} --plan HASH`) if it is right"
+    )]
+    Anomaly { job_id: String, findings: String },
+    #[error("{what} is not halted: see `payoutd halt list`")]
+    NotHalted { what: String },
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -289,6 +299,8 @@ impl EngineError {
             Self::NotVetted { .. } => "not_vetted",
             Self::Method(error) => error.code(),
             Self::Plan(error) => error.code(),
+            Self::NotHalted { .. } => "not_halted",
+            Self::Anomaly { .. } => "anomaly",
             Self::Refused { .. } => "refused",
         }
     }
@@ -319,8 +331,14 @@ impl EngineError {
                 | Self::NoMethod { .. }
                 | Self::Method(_)
                 | Self::Plan(_)
+                | Self::NotHalted { .. }
                 | Self::Refused { .. }
         )
+    }
+
+    /// Whether another try cannot end otherwise: a person has to look first.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Anomaly { .. })
     }
 
     /// There is no such wallet.

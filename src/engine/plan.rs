@@ -250,7 +250,7 @@ impl Engine {
     ) -> Result<OrgPlan, EngineError> {
         hash.line(&format!("org {org}"));
         let mut sums = OrgPlan::default();
-        let mut foresight = self.foresee(org, &ask.rules).await?;
+        let mut foresight = self.foresee(org, &ask.rules, ask.rules.periods.instant).await?;
         while let Some(page) = foresight.next().await? {
             if work.stop.is_cancelled() {
                 return Err(PlanError::Stopped.into());
@@ -415,7 +415,7 @@ impl Engine {
         org: &OrgId,
         (differences, most): (&mut PlanDifferences, usize),
     ) -> Result<(), EngineError> {
-        let mut foresight = self.foresee(org, &ask.rules).await?;
+        let mut foresight = self.foresee(org, &ask.rules, ask.rules.periods.instant).await?;
         let mut after: Option<WalletKey> = None;
         while let Some(page) = foresight.next().await? {
             let Some(upto) = foresight.after.clone() else { break };

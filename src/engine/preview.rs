@@ -27,7 +27,7 @@ impl Engine {
         rules: &Rules,
         mut see: impl FnMut(Preview) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let mut foresight = self.foresee(org, rules).await?;
+        let mut foresight = self.foresee(org, rules, rules.periods.instant).await?;
         while let Some(page) = foresight.next().await? {
             for foreseen in page {
                 see(Preview {

@@ -106,6 +106,8 @@ impl Engine {
         decisions.extend(standing.gone());
         let tally = count(&decisions)?;
         write_payouts(&mut tx, org, &payouts, work, now).await?;
+        let told = (request.rules.job_id.as_str(), &request.run_id);
+        telling::tell_limit(&mut tx, org, told, &decider.new_limits(), now).await?;
         tx.usage_set(org, &decider.changed_days()).await?;
         tx.decisions_insert(org, &request.run_id, &decisions, now).await?;
         tx.commit().await?;
@@ -228,5 +230,8 @@ pub(super) async fn write_payouts(
     tx.lines_allocate(org, &ids, Allocation::Take).await?;
     let ids: Vec<_> = ids.iter().collect();
     telling::tell_payouts(tx, org, EventKind::PayoutRequested, &ids, now).await?;
+    let waiting = payouts.iter().filter(|payout| !payout.approval.is_empty());
+    let ids: Vec<_> = waiting.map(|payout| &payout.payout_id).collect();
+    telling::tell_payouts(tx, org, EventKind::PayoutApprovalNeeded, &ids, now).await?;
     Ok(())
 }

@@ -64,6 +64,7 @@ struct Line {
     /// What is paid; null for one that is passed over.
     amount: Option<Amount>,
     method: Option<MethodKind>,
+    #[schema(value_type = Option<String>)]
     destination_id: Option<DestinationId>,
     /// Why it would wait for a person.
     approval: Vec<String>,

@@ -22,10 +22,14 @@ pub async fn run(
     let Some(rules) = job.rules(due) else { return Ok(tally) };
     let plan = engine.store.plan_of_run(run_id).await?.map(|plan| plan.plan_id);
     let request = AutoRequest { run_id: run_id.clone(), rules, plan, page };
-    for org in engine.store.orgs().await? {
-        if job.scope.has_org(&org) {
-            tally.merge_of(&org, engine.request_automatic(work, &org, &request).await?)?;
-        }
+    let mut orgs = engine.store.orgs().await?;
+    orgs.retain(|org| job.scope.has_org(org));
+    // Somebody has looked at a plan.
+    if request.plan.is_none() {
+        engine.hold_back_unusual(&orgs, &request).await?;
+    }
+    for org in &orgs {
+        tally.merge_of(org, engine.request_automatic(work, org, &request).await?)?;
     }
     Ok(tally)
 }

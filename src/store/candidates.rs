@@ -4,32 +4,13 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
+use super::halts::halted;
 use super::{Store, StoreError, Tx};
 use crate::domain::{
     AffiliateId, AffiliateStatus, Bounds, Candidate, CandidateMethod, Currency, DestinationId,
     MethodId, MethodKind, MethodStatus, Money, OrgId, PayoutId, PayoutOrigin, Periods, ProgramId,
     ProgramStatus, WalletKey, WalletStatus,
 };
-
-// What is halted that a payout falls under, in words: the widest first. $1 org.
-macro_rules! halted {
-    ($kind:literal, $program:literal) => {
-        concat!(
-            "
-        (SELECT MIN(CASE h.scope WHEN 'everything' THEN 'everything' WHEN 'org' THEN 'org'
-                    ELSE h.scope || ' ' || h.subject END)
-         FROM halts h
-         WHERE h.org_id IN ('*', $1)
-           AND (h.scope IN ('everything', 'org')
-                OR (h.scope = 'provider' AND h.subject = ",
-            $kind,
-            ")
-                OR (h.scope = 'program' AND h.subject = ",
-            $program,
-            ")))"
-        )
-    };
-}
 
 // $1 org; the rows are time zones and the period that is now in each. `$method` says which of the
 // affiliate's methods it is about.
@@ -47,7 +28,7 @@ macro_rules! candidates {
             WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
               AND o.status = 'completed'
             ORDER BY o.payout_id DESC LIMIT 1) AS last_destination_id,
-           ", halted!("m.kind", "w.program_id"), " AS halted,
+           ", halted!("$1", "m.kind", "w.program_id"), " AS halted,
            CAST(CASE WHEN EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
                   AND o.currency = w.currency AND o.origin = 'auto'
@@ -107,18 +88,24 @@ const QUEUES: &str = "
     FROM payouts WHERE (status = 'approved' OR (status = 'pending' AND requires_approval = 0))
     GROUP BY org_id, method_kind, currency ORDER BY org_id, method_kind, currency";
 
-const QUEUE: &str = "
+// Without what is halted: that waits for something else.
+const QUEUE: &str = concat!(
+    "
     SELECT org_id, method_kind, currency, COUNT(*) AS payouts,
            CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
     FROM payouts
     WHERE org_id = $1 AND method_kind = $2 AND currency = $3
       AND (status = 'approved' OR (status = 'pending' AND requires_approval = 0))
-    GROUP BY org_id, method_kind, currency";
+      AND ",
+    halted!("$1", "payouts.method_kind", "payouts.program_id"),
+    " IS NULL
+    GROUP BY org_id, method_kind, currency"
+);
 
 // The method is the pinned one, as it stands now; amounts and periods were settled at request.
 // What proves a method is the house's money, and the affiliate is the one who is to be proven.
 macro_rules! queued {
-    ($($tail:literal),+) => { concat!("
+    ($($tail:expr),+) => { concat!("
     SELECT q.payout_id, q.amount_minor, q.origin, q.destination_id AS pinned_id,
            q.affiliate_id, q.currency, q.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
@@ -129,7 +116,7 @@ macro_rules! queued {
            p.approve_first, p.approve_changed, m.method_id,
            m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
            CAST(NULL AS TEXT) AS last_destination_id,
-           ", halted!("q.method_kind", "p.program_id"), " AS halted,
+           ", halted!("$1", "q.method_kind", "q.program_id"), " AS halted,
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q
     JOIN wallets w ON w.org_id = q.org_id AND w.affiliate_id = q.affiliate_id AND w.currency = q.currency
@@ -142,6 +129,9 @@ macro_rules! queued {
 const QUEUED_PAGE: &str = queued!(
     "AND q.method_kind = $2 AND q.currency = $3
       AND (q.status = 'approved' OR (q.status = 'pending' AND q.requires_approval = 0))
+      AND ",
+    halted!("$1", "q.method_kind", "q.program_id"),
+    " IS NULL
     ORDER BY q.payout_id LIMIT $4 {lock-free:q}"
 );
 const MEMBERS: &str = queued!(
@@ -345,7 +335,7 @@ impl Store {
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
-    /// What waits to be sent on one rail of an org, if anything does.
+    /// What waits to be sent on one rail of an org and is not halted, if anything does.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -404,7 +394,7 @@ impl Tx {
         Ok(row.map(CandidateRow::into_candidate))
     }
 
-    /// The oldest payouts of a queue that no other worker has in hand, locked.
+    /// The oldest payouts of a queue that no other worker has in hand and nobody halted, locked.
     pub async fn queued_page(
         &mut self,
         org: &OrgId,

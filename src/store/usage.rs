@@ -5,7 +5,7 @@ use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
 use super::{Store, StoreError, Tx};
-use crate::domain::{Holder, OrgId};
+use crate::domain::{Currency, Holder, OrgId, RunId};
 
 /// Stands for all currencies: the row that counts payouts, and that is held.
 const ALL: &str = "*";
@@ -29,6 +29,28 @@ const USAGE_SET: &str = "
     INSERT INTO limit_usage (org_id, holder, day, currency, payouts, amount_minor) {rows}
     ON CONFLICT (org_id, holder, day, currency) DO UPDATE
     SET payouts = excluded.payouts, amount_minor = excluded.amount_minor";
+
+// What the latest runs of a job asked for, of those that asked for anything.
+const PAID_BY_RUNS: &str = "
+    WITH latest AS MATERIALIZED (
+        SELECT r.run_id FROM job_runs r
+        WHERE r.job_id = $2 AND r.run_id <> $3
+          AND EXISTS (SELECT 1 FROM payouts p WHERE p.org_id = $1 AND p.run_id = r.run_id)
+        ORDER BY r.run_id DESC LIMIT $4)
+    SELECT p.run_id, p.currency, COUNT(*) AS payouts,
+           CAST(SUM(p.amount_minor) AS BIGINT) AS amount_minor
+    FROM latest CROSS JOIN payouts p
+    WHERE p.org_id = $1 AND p.run_id = latest.run_id
+    GROUP BY p.run_id, p.currency ORDER BY p.run_id, p.currency";
+
+/// What a run asked for in one currency.
+#[derive(Debug, Clone, FromRow)]
+pub struct PaidByRun {
+    pub run_id: RunId,
+    pub currency: Currency,
+    pub payouts: i64,
+    pub amount_minor: i64,
+}
 
 /// A day of a holder: `2026-11-23`, in its zone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +111,23 @@ impl Store {
             return Ok(Vec::new());
         }
         sql(USAGE).bind(org).read_all_with(&self.pools, &day_rows(days)).await
+    }
+}
+
+impl Store {
+    /// What the latest `runs` runs of a job before `run` asked for in an org, by run and currency;
+    /// runs that asked for nothing are none of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn paid_by_runs(
+        &self,
+        org: &OrgId,
+        (job_id, run): (&str, &RunId),
+        runs: i64,
+    ) -> Result<Vec<PaidByRun>, StoreError> {
+        let query = sql(PAID_BY_RUNS).bind(org).bind(job_id).bind(run).bind(runs);
+        query.read_all(&self.pools).await
     }
 }
 

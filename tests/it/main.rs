@@ -22,6 +22,7 @@ mod audit;
 mod breaks;
 mod crash;
 mod guards;
+mod halts;
 mod keys;
 mod matrix;
 mod methods;
