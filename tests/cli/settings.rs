@@ -168,7 +168,7 @@ fn a_job_is_checked_before_it_is_deployed() {
     let job = |keys: &str| place.write("new/payday.toml", &format!("{head}{keys}"));
     job("schedule = \"30 2 * * *\"\n[calendar]\nday_of_month = 25\nholidays = [\"2099-12-25\"]");
     let validate = ["job", "validate", "new/payday.toml"];
-    place.run(&validate).code(0).says(&[]);
+    place.run(&validate).code(0);
     let checked = place.json(&validate);
     assert_eq!((&checked["ok"], &checked["job_id"]), (&true.into(), &"payday".into()));
     assert_eq!(checked["next"].as_array().map(Vec::len), Some(5));
