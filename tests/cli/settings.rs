@@ -180,7 +180,10 @@ fn a_job_is_checked_before_it_is_deployed() {
     assert_eq!(checked["jobs"][0]["warnings"][0].as_str(), Some(warning));
     assert_eq!(checked["jobs"][0]["next"].as_array().map(Vec::len), Some(5));
     for (keys, words) in [
-        ("schedule = \"15,45 2 * * *\"", "loses 02:15, 02:45 on 2026-03-08"),
+        (
+            "schedule = \"15,45 2 * * *\"",
+            "loses 02:15, 02:45 when the clocks of America/New_York go forward",
+        ),
         ("schedule = \"@daily\"\ndst = \"run\"", "dst"),
         ("schedule = \"@daily\"\n[calendar]\nholiday = []", "holiday"),
         (
