@@ -57,6 +57,7 @@ pub async fn run(
     let beat = Arc::new(Notify::new());
     let mut metronome = start_metronome(&beat).await?;
     announce(runner);
+    runner.pulse.expect();
     let runs = TaskTracker::new();
     while !stop.is_cancelled() {
         tokio::select! {
@@ -70,6 +71,7 @@ pub async fn run(
         }
     }
     let drain_ms = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX);
+    runner.pulse.drain();
     info!(event = "daemon.stopping", drain_ms);
     if let Err(cause) = metronome.shutdown().await {
         warn!(event = "metronome.stop.failed", %cause);

@@ -52,6 +52,7 @@ impl Engine {
             let page =
                 self.retrying(|| self.request_page(work, org, (request, &zones), after.as_ref()));
             let (page, last) = page.await?;
+            work.progress.add(&page);
             tally.merge(page)?;
             let Some(last) = last else { break };
             after = Some(last);

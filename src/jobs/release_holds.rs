@@ -15,7 +15,8 @@ pub async fn run(
     let mut tally = Tally::default();
     for (org, program) in engine.programs_to_release(auto_only).await? {
         if scope.has_org(&org) && scope.has_program(&program) {
-            tally.merge(engine.release_program(work, &org, &program, batch).await?)?;
+            let released = engine.release_program(work, &org, &program, batch).await?;
+            tally.merge_of(&org, released)?;
         }
     }
     Ok(tally)

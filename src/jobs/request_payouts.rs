@@ -20,7 +20,7 @@ pub async fn run(
     let mut tally = Tally::default();
     for org in engine.store.orgs().await? {
         if job.scope.has_org(&org) {
-            tally.merge(engine.request_automatic(work, &org, &request).await?)?;
+            tally.merge_of(&org, engine.request_automatic(work, &org, &request).await?)?;
         }
     }
     Ok(tally)

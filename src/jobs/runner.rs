@@ -7,10 +7,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, warn};
 
+use super::seen::{self, Beginning, Seen};
 use super::{
-    Catalog, CatalogError, Definition, JobKind, MisfirePolicy, Task, audit_ledger, prune,
+    Catalog, CatalogError, Definition, JobKind, MisfirePolicy, Pulse, Task, audit_ledger, prune,
     reconcile_transfers, release_holds, request_payouts, submit_transfers,
 };
 use crate::domain::{Actor, BatchId, Periods, RunId};
@@ -34,6 +35,8 @@ pub struct RunnerSettings {
 pub struct Runner {
     pub engine: Engine,
     pub catalog: Arc<Catalog>,
+    /// When the schedules were last looked at.
+    pub pulse: Pulse,
     settings: RunnerSettings,
 }
 
@@ -62,7 +65,7 @@ struct Assignment {
 impl Runner {
     /// A runner of the catalog's jobs over the engine.
     pub fn new(engine: Engine, catalog: Catalog, settings: RunnerSettings) -> Self {
-        Self { engine, catalog: Arc::new(catalog), settings }
+        Self { engine, catalog: Arc::new(catalog), pulse: Pulse::default(), settings }
     }
 
     /// Looks at every enabled schedule and queues what has fallen due since the last look, at
@@ -81,7 +84,11 @@ impl Runner {
             let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
             self.look_at(job, row, pause, now).await?;
         }
-        self.rescue().await
+        self.rescue().await?;
+        let done = self.engine.clock.now();
+        self.pulse.beat(done);
+        seen::ticked(done);
+        Ok(())
     }
 
     async fn look_at(
@@ -99,18 +106,26 @@ impl Runner {
             return Ok(());
         }
         let mut tx = self.engine.store.begin().await?;
+        let mut inserted = Vec::new();
         for (scheduled_for, skipped) in sort_out(job.misfire.policy, &instants, now) {
             let skipped = skipped.or_else(|| pause.map(paused));
-            if let Some(reason) = &skipped {
-                warn!(event = "job.run.skipped", job_id = job.job_id, %scheduled_for, reason);
-            }
             let run = self.new_run(job, "schedule", Some(scheduled_for), "schedule");
-            tx.run_insert(&NewRun { skipped, ..run }, now).await?;
+            let run = NewRun { skipped, ..run };
+            if tx.run_insert(&run, now).await? {
+                inserted.push(run);
+            }
         }
         let (job_id, definition_hash) = (job.job_id.clone(), job.hash.clone());
         let watermark = instants.last().copied().unwrap_or(now);
         tx.schedule_set(&ScheduleRow { job_id, watermark, definition_hash }, now).await?;
-        tx.commit().await
+        tx.commit().await?;
+        for run in &inserted {
+            if let Some(reason) = &run.skipped {
+                let of = (run.job_id.as_str(), &run.run_id);
+                seen::skipped(of, run.trigger_kind, run.scheduled_for, reason);
+            }
+        }
+        Ok(())
     }
 
     /// Marks the runs whose process stopped as lost, so that they block nobody.
@@ -120,10 +135,12 @@ impl Runner {
             return Ok(());
         }
         let mut tx = self.engine.store.begin().await?;
-        for (run_id, job_id) in tx.runs_lose(database_now, self.engine.clock.now()).await? {
-            warn!(event = "job.run.lost", job_id, %run_id);
+        let lost = tx.runs_lose(database_now, self.engine.clock.now()).await?;
+        tx.commit().await?;
+        for (run_id, job_id) in lost {
+            seen::lost(&job_id, &run_id, (1, "schedule"));
         }
-        tx.commit().await
+        Ok(())
     }
 
     /// The queued runs that this worker could take, oldest first.
@@ -144,7 +161,7 @@ impl Runner {
             // Another replica may know the job, but not for ever.
             let waits = self.engine.clock.now() - run.created_at;
             if waits > ORPHANED_AFTER {
-                self.skip(&run.run_id, "no replica has this job any more").await?;
+                self.skip(run, "no replica has this job any more").await?;
             }
             return Ok(());
         };
@@ -152,12 +169,12 @@ impl Runner {
         let pauses = self.engine.store.job_pauses().await?;
         let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
         if let Some(pause) = pause.filter(|_| run.trigger_kind == "schedule") {
-            self.skip(&run.run_id, &paused(pause)).await?;
+            self.skip(run, &paused(pause)).await?;
             return Ok(());
         }
         let lease = self.new_lease(run.run_id.clone());
         if !self.start(&lease).await? {
-            self.skip(&run.run_id, "overlap: the run before it was still running").await?;
+            self.skip(run, "overlap: the run before it was still running").await?;
             return Ok(());
         }
         let assignment = Assignment {
@@ -171,10 +188,13 @@ impl Runner {
         Ok(())
     }
 
-    async fn skip(&self, run: &RunId, reason: &str) -> Result<(), StoreError> {
+    async fn skip(&self, run: &RunRow, reason: &str) -> Result<(), StoreError> {
         let mut tx = self.engine.store.begin().await?;
-        tx.run_skip(run, reason, self.engine.clock.now()).await?;
-        tx.commit().await
+        tx.run_skip(&run.run_id, reason, self.engine.clock.now()).await?;
+        tx.commit().await?;
+        let of = (run.job_id.as_str(), &run.run_id);
+        seen::skipped(of, &run.trigger_kind, run.scheduled_for, reason);
+        Ok(())
     }
 
     /// Runs a job now because a person asked, enabled or not, and returns its ended run.
@@ -274,18 +294,27 @@ impl Runner {
         stop: &CancellationToken,
     ) -> Result<RunRow, RunError> {
         let Assignment { lease, scheduled_for, trigger, requested_by, reach } = assignment;
-        let started = self.engine.clock.now();
-        info!(event = "job.run.started", job_id = job.job_id, job_kind = job.kind.as_str(),
-              run_id = %lease.run_id, trigger, scheduled_for = scheduled_for.map(|at| at.to_rfc3339()),
-              lag_seconds = scheduled_for.map(|due| (started - due).num_seconds()),
-              requested_by, replica_id = self.settings.worker_id, definition_hash = job.hash);
+        let seen = Seen::started(
+            Beginning {
+                job,
+                lease: &lease,
+                attempt: 1,
+                trigger: &trigger,
+                scheduled_for,
+                requested_by: &requested_by,
+                replica_id: &self.settings.worker_id,
+                dry_run: false,
+            },
+            &self.engine.clock,
+        );
         // Its own token: a time-out or a lost lease stops this run and no other.
         let stop = stop.child_token();
-        let work = Work::by_run(Actor::job(&job.job_id), lease.clone(), stop.clone());
+        let mut work = Work::by_run(Actor::job(&job.job_id), lease.clone(), stop.clone());
+        work.progress = seen.progress.clone();
         let mut timed_out = false;
         let outcome = {
-            let task = self.perform(job, &work, scheduled_for, reach);
-            let signs_of_life = self.show_signs_of_life(&lease, &stop);
+            let task = self.perform(job, &work, scheduled_for, reach).instrument(seen.span.clone());
+            let signs_of_life = self.show_signs_of_life(&lease, &seen, &stop);
             let timeout = tokio::time::sleep(job.timeout.to_std());
             tokio::pin!(task, signs_of_life, timeout);
             loop {
@@ -300,7 +329,7 @@ impl Runner {
             }
         };
         let end = run_end(job.kind, outcome, timed_out, stop.is_cancelled());
-        self.finish(job, &lease, &end, started).await?;
+        self.finish(job, &lease, &end, &seen).await?;
         let row = self.engine.store.run(&lease.run_id).await?;
         row.ok_or_else(|| StoreError::Gone { what: "run", id: lease.run_id.to_string() }.into())
     }
@@ -332,10 +361,11 @@ impl Runner {
 
     /// Renews the lease for as long as it is polled. It goes on beside the run, never instead of
     /// it: a transaction of the run may hold what the renewal waits for.
-    async fn show_signs_of_life(&self, lease: &RunLease, stop: &CancellationToken) {
+    async fn show_signs_of_life(&self, lease: &RunLease, seen: &Seen, stop: &CancellationToken) {
         let heartbeat = self.engine.settings.heartbeat.to_std().unwrap_or(Duration::from_secs(5));
         loop {
             tokio::time::sleep(heartbeat).await;
+            seen.goes_on(self.engine.clock.now());
             if !self.renew(lease).await {
                 stop.cancel();
             }
@@ -366,19 +396,16 @@ impl Runner {
         job: &Definition,
         lease: &RunLease,
         (end, tally): &(RunEnd, Tally),
-        started: DateTime<Utc>,
+        seen: &Seen,
     ) -> Result<(), StoreError> {
         let now = self.engine.clock.now();
         let mut tx = self.engine.store.begin().await?;
         let held = tx.run_finish(lease, end, now).await?;
+        seen.keep(&mut tx, lease, (end, tally), now).await?;
         tx.commit().await?;
-        let (code, message) = end.error.clone().unzip();
         let outcome = if held { end.state } else { "lost" };
-        info!(event = "job.run.finished", job_id = job.job_id, job_kind = job.kind.as_str(),
-              run_id = %lease.run_id, outcome, duration_seconds = (now - started).as_seconds_f64(),
-              counts.seen = end.seen, counts.acted = end.acted, counts.skipped = end.skipped,
-              counts.failed = end.failed, amounts = serde_json::to_string(&tally.amounts).unwrap_or_default(), report = end.report,
-              error.code = code, error.message = message);
+        let next = job.schedule.next(now).filter(|_| job.enabled);
+        seen.finished((end, tally), (outcome, false), (now, next));
         Ok(())
     }
 }
@@ -415,12 +442,6 @@ fn run_end(
         Ok(tally) => (tally, None),
         Err(error) => {
             let chain = chain(&error);
-            error!(
-                event = "job.run.error",
-                kind = kind.as_str(),
-                code = error.code(),
-                message = chain
-            );
             (Tally::default(), Some((error.code().to_owned(), chain)))
         }
     };

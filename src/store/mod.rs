@@ -32,6 +32,7 @@ mod reads;
 mod reversals;
 mod runs;
 mod sealed;
+mod seen;
 mod submissions;
 mod transfers;
 mod unsealed;
@@ -77,6 +78,7 @@ pub use reads::{
 pub use reversals::{CommissionStanding, NewReversal, ReversalRow};
 pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
 pub use sealed::{SEALED, SealedAnew, SealedColumn, Tried};
+pub use seen::{JobStanding, Observer, OpenPayouts, Passed};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
 pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};
@@ -89,6 +91,7 @@ use crate::vault::{Vault, VaultError};
 pub struct Store {
     pools: Pools,
     vault: Vault,
+    observer: Observer,
 }
 
 /// What can go wrong at the database. Display says what was tried; the source says why.
@@ -152,7 +155,7 @@ impl Store {
     /// [`StoreError::UnknownUrl`] or [`StoreError::Unreachable`].
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
         let pools = Pools::open(url, max_connections, true).await?;
-        Ok(Self { pools, vault: Vault::locked() })
+        Ok(Self { pools, vault: Vault::locked(), observer: Observer::default() })
     }
 
     /// Opens the database at `url` as [`Store::open`] does, but makes nothing that is not there.
@@ -161,12 +164,18 @@ impl Store {
     /// As [`Store::open`], also for a file that does not exist.
     pub async fn open_existing(url: &str, max_connections: u32) -> Result<Self, StoreError> {
         let pools = Pools::open(url, max_connections, false).await?;
-        Ok(Self { pools, vault: Vault::locked() })
+        Ok(Self { pools, vault: Vault::locked(), observer: Observer::default() })
     }
 
     /// The same store with a vault: what is sealed opens, and new things can be sealed.
     pub fn with_vault(self, vault: Vault) -> Self {
         Self { vault, ..self }
+    }
+
+    /// The same store, whose observer hears of every payout that came to a status, once that is
+    /// durable.
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Whether the tables are what this program expects.
@@ -205,7 +214,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`] if no connection comes free or the database is gone.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        self.pools.begin(self.vault.clone()).await
+        let mut tx = self.pools.begin(self.vault.clone()).await?;
+        tx.observer = self.observer.clone();
+        Ok(tx)
     }
 
     /// The database's own clock, for leases.

@@ -36,6 +36,7 @@ mod request;
 mod reversal;
 mod runs;
 mod schema;
+mod seen;
 mod staff;
 mod submit;
 mod unreadable;
