@@ -8,8 +8,11 @@ mod commission;
 mod demo;
 mod doctor;
 mod exit;
+mod halt;
 mod import;
 mod job;
+mod job_acts;
+mod job_list;
 mod key;
 mod keys;
 mod method;
@@ -121,6 +124,9 @@ enum Command {
     /// Webhooks to others: where to, what arrived, telling it again
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Stop money from leaving: everything, an org, a rail or a program
+    #[command(subcommand)]
+    Halt(halt::HaltCommand),
     /// Affiliates: why was one paid, or not
     #[command(subcommand)]
     Affiliate(affiliate::AffiliateCommand),
@@ -188,6 +194,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Reconcile(command) => reconcile::run(&config, output, command).await,
         Command::Alert(command) => alert::run(&config, output, command).await,
         Command::Webhook(command) => webhook::run(&config, output, command).await,
+        Command::Halt(command) => halt::run(&config, output, command).await,
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
         Command::Program(command) => program::run(&config, output, command).await,
         Command::Wallet(command) => wallet::run(&config, output, command).await,

@@ -45,7 +45,7 @@ impl Engine {
         let now = self.clock.now();
         let explain = |candidate: &crate::domain::Candidate| WalletExplanation {
             available: Money::new(candidate.available_minor, candidate.currency),
-            gates: check_gates(candidate, Intent::auto(candidate, now)),
+            gates: check_gates(candidate, Intent::auto(candidate, now), &[]),
         };
         Ok(Explanation {
             affiliate_id: affiliate.clone(),

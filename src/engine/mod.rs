@@ -9,6 +9,7 @@ mod alert;
 mod approve;
 mod asking;
 mod audit;
+mod breaker;
 mod breaks;
 mod cancel;
 mod deciding;
@@ -17,11 +18,14 @@ mod enrol;
 mod explain;
 mod freeze;
 mod funding;
+mod halt;
 mod ledger;
+mod limits;
 mod mail;
 mod methods;
 mod outcome;
 mod preview;
+mod program_limits;
 mod programs;
 mod proving;
 mod prune;
@@ -61,6 +65,7 @@ pub use accrue::Verdict;
 pub use adjust::Adjustment;
 pub use audit::{AuditLine, INVARIANTS};
 pub use breaks::{Against, Compared};
+pub use deciding::Rules;
 pub use explain::{Explanation, WalletExplanation};
 pub use methods::{BroughtMethod, MethodEdit, MethodError};
 pub use preview::Preview;
@@ -238,6 +243,14 @@ pub enum EngineError {
     NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
     #[error(transparent)]
     Method(#[from] MethodError),
+    #[error(
+        "job {job_id} would ask for unusually much, so nothing was asked for: {findings}. Look at what \
+         it would do (`payoutd job run {job_id} --dry-run`), and run that plan by its hash (`payoutd \
+         job run {job_id} --plan HASH`) if it is right"
+    )]
+    Anomaly { job_id: String, findings: String },
+    #[error("{what} is not halted: see `payoutd halt list`")]
+    NotHalted { what: String },
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -278,6 +291,8 @@ impl EngineError {
             Self::NoMethod { .. } => "no_method",
             Self::NotVetted { .. } => "not_vetted",
             Self::Method(error) => error.code(),
+            Self::NotHalted { .. } => "not_halted",
+            Self::Anomaly { .. } => "anomaly",
             Self::Refused { .. } => "refused",
         }
     }
@@ -307,8 +322,14 @@ impl EngineError {
                 | Self::MayStillLeave { .. }
                 | Self::NoMethod { .. }
                 | Self::Method(_)
+                | Self::NotHalted { .. }
                 | Self::Refused { .. }
         )
+    }
+
+    /// Whether another try cannot end otherwise: a person has to look first.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Anomaly { .. })
     }
 
     /// There is no such wallet.
@@ -339,6 +360,20 @@ impl Engine {
     /// The rails that are configured.
     pub fn rails(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
         self.providers.values()
+    }
+
+    /// Has this process's clock agree with the database's: one installation has one time. An embedded
+    /// database has no clock of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the clock goes on as it was.
+    pub async fn keep_time(&self) -> Result<DateTime<Utc>, StoreError> {
+        let before = self.clock.now();
+        let there = self.store.database_now().await?;
+        if self.store.database() == "postgres" {
+            self.clock.agree(there, (before, self.clock.now()));
+        }
+        Ok(there)
     }
 
     /// Keeps an act of `work`'s actor in the audit log, within the transaction of the act.

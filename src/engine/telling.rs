@@ -6,8 +6,8 @@ use serde_json::{Number, Value, json};
 
 use super::EngineError;
 use crate::domain::{
-    AffiliateId, EventKind, MethodId, MethodKind, MethodStatus, Money, OrgId, PayoutId,
-    PayoutOrigin, SubmissionId,
+    AffiliateId, EventKind, GateCheck, MethodId, MethodKind, MethodStatus, Money, OrgId, PayoutId,
+    PayoutOrigin, RunId, SubmissionId,
 };
 use crate::store::{HeldMethod, NewEvent, ToldPayout, Tx};
 
@@ -111,9 +111,35 @@ fn payout_data(payout: &ToldPayout) -> Value {
         "origin": payout.origin,
         "period": payout.period,
         "retryOf": payout.retry_of,
+        "approvalReasons": words(payout.approval_reasons.as_deref()),
         "requestedAt": payout.requested_at.to_rfc3339_opts(SecondsFormat::Millis, true),
         "failure": failure,
     })
+}
+
+/// Words that stand between commas.
+fn words(text: Option<&str>) -> Vec<&str> {
+    text.map(|text| text.split(',').collect()).unwrap_or_default()
+}
+
+/// Tells of a limit that keeps people from being paid.
+pub(super) async fn tell_limit(
+    tx: &mut Tx,
+    org: &OrgId,
+    (job_id, run_id): (&str, &RunId),
+    checks: &[GateCheck],
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let event = |check: &GateCheck| NewEvent {
+        kind: EventKind::LimitHit,
+        subject: run_id.to_string(),
+        data: json!({
+            "jobId": job_id, "runId": run_id, "limit": check.gate, "wants": check.wants,
+            "found": check.found,
+        }),
+    };
+    let events: Vec<_> = checks.iter().map(event).collect();
+    Ok(tx.event_insert(org, &events, now).await?)
 }
 
 /// An amount as it stands in the API: a number in major units, exact, with the currency's digits.

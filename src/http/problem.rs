@@ -175,7 +175,8 @@ impl From<EngineError> for Problem {
             | E::NoPayout { .. }
             | E::NoProgram { .. }
             | E::NoCommission { .. }
-            | E::NoMethod { .. } => Self::not_found(code, words),
+            | E::NoMethod { .. }
+            | E::NotHalted { .. } => Self::not_found(code, words),
             E::Refused { failing } => Self::refused(failing),
             E::FourEyes { .. } => Self::forbidden(code, words),
             E::BadAmount { .. } | E::WrongProgram { .. } | E::KeyReused { .. } => {
@@ -198,7 +199,8 @@ impl From<EngineError> for Problem {
             | E::AlreadyRetried { .. }
             | E::NotInReview { .. }
             | E::BeingAsked { .. }
-            | E::MayStillLeave { .. } => Self::conflict(code, words),
+            | E::MayStillLeave { .. }
+            | E::Anomaly { .. } => Self::conflict(code, words),
         }
     }
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::policy::{Misfire, Overlap, Retry, Span};
 use super::{CalendarKeys, Dst, Schedule, ScheduleError};
 use crate::domain::{ApprovalRules, Breaker, Limits, PeriodLength, Periods, Scope};
-use crate::engine::Keep;
+use crate::engine::{Keep, Rules};
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -272,6 +272,18 @@ impl Definition {
     pub fn periods(&self, instant: DateTime<Utc>) -> Option<Periods> {
         let Task::RequestPayouts { period: length, .. } = self.task else { return None };
         Some(Periods { length, instant, zone: self.schedule.zone() })
+    }
+
+    /// What its runs go by when they decide about wallets.
+    pub fn rules(&self, periods: Periods) -> Rules {
+        Rules {
+            job_id: self.job_id.clone(),
+            periods,
+            scope: self.scope.clone(),
+            limits: self.limits.clone(),
+            approval: self.approval.clone(),
+            breaker: self.breaker.clone(),
+        }
     }
 }
 

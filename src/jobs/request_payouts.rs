@@ -15,13 +15,13 @@ pub async fn run(
     periods: Periods,
     batch: i64,
 ) -> Result<Tally, EngineError> {
-    let request =
-        AutoRequest { run_id: run_id.clone(), periods, scope: job.scope.clone(), page: batch };
+    let request = AutoRequest { run_id: run_id.clone(), rules: job.rules(periods), page: batch };
+    let mut orgs = engine.store.orgs().await?;
+    orgs.retain(|org| job.scope.has_org(org));
+    engine.hold_back_unusual(&orgs, &request).await?;
     let mut tally = Tally::default();
-    for org in engine.store.orgs().await? {
-        if job.scope.has_org(&org) {
-            tally.merge_of(&org, engine.request_automatic(work, &org, &request).await?)?;
-        }
+    for org in &orgs {
+        tally.merge_of(org, engine.request_automatic(work, org, &request).await?)?;
     }
     Ok(tally)
 }

@@ -9,10 +9,10 @@ use sqlx::{Database, Decode, Type};
 use crate::domain::{
     AdjustmentId, AffiliateId, AffiliateStatus, AlertId, ApiKeyId, AuditId, BreakId, BreakKind,
     Bucket, CommissionId, CommissionStatus, Currency, DeliveryStatus, DestinationId, EndpointId,
-    EntryKind, EventId, EventKind, Gate, KeyId, MethodId, MethodKind, MethodStatus, NoticeId,
-    NoticeWord, OrgId, PartnerId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId, ProgramStatus,
-    Reference, RefundId, RunId, SubmissionId, SubmissionState, TransferId, TransferState,
-    VerificationId, VerificationKind, VerificationStatus, WalletStatus,
+    EntryKind, EventId, EventKind, Gate, HaltScope, KeyId, MethodId, MethodKind, MethodStatus,
+    NoticeId, NoticeWord, OrgId, PartnerId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId,
+    ProgramStatus, Reference, RefundId, RunId, SubmissionId, SubmissionState, TransferId,
+    TransferState, VerificationId, VerificationKind, VerificationStatus, WalletStatus,
 };
 
 use super::dialect::Value;
@@ -56,6 +56,6 @@ trait Word {
 
 word_columns! {
     AffiliateStatus, BreakKind, Bucket, CommissionStatus, DeliveryStatus, EntryKind, EventKind,
-    Gate, MethodKind, MethodStatus, NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus,
+    Gate, HaltScope, MethodKind, MethodStatus, NoticeWord, PayoutOrigin, PayoutStatus, ProgramStatus,
     SubmissionState, TransferState, VerificationKind, VerificationStatus, WalletStatus,
 }
