@@ -77,7 +77,7 @@ pub use request::{AutoRequest, PersonRequest};
 pub use reverse::{Reversal, Reversed};
 pub use review::Finding;
 pub use submit::Planned;
-pub use tally::{Skips, Tally};
+pub use tally::{Counts, OrgTally, Progress, Skips, Tally};
 pub use vault::Rotated;
 pub use wanted::{Answered, PaidBy, Wanted};
 pub use webhook::{Received, WebhookDoor};
@@ -149,17 +149,21 @@ pub struct Work {
     pub request_id: Option<String>,
     /// Asked between batches; once cancelled, what is in hand is finished and no more begun.
     pub stop: CancellationToken,
+    /// How far it is.
+    pub progress: Progress,
 }
 
 impl Work {
     /// A person's single act at the command line.
     pub fn by_person(actor: Actor) -> Self {
-        Self { actor, run: None, request_id: None, stop: CancellationToken::new() }
+        let (stop, progress) = (CancellationToken::new(), Progress::default());
+        Self { actor, run: None, request_id: None, stop, progress }
     }
 
     /// A run's work, fenced by its lease.
     pub fn by_run(actor: Actor, lease: RunLease, stop: CancellationToken) -> Self {
-        Self { actor, run: Some(lease), request_id: None, stop }
+        let progress = Progress::default();
+        Self { actor, run: Some(lease), request_id: None, stop, progress }
     }
 
     /// A caller's single act over HTTP.
@@ -356,6 +360,20 @@ impl Engine {
     /// The rails that are configured.
     pub fn rails(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
         self.providers.values()
+    }
+
+    /// Has this process's clock agree with the database's: one installation has one time. An embedded
+    /// database has no clock of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the clock goes on as it was.
+    pub async fn keep_time(&self) -> Result<DateTime<Utc>, StoreError> {
+        let before = self.clock.now();
+        let there = self.store.database_now().await?;
+        if self.store.database() == "postgres" {
+            self.clock.agree(there, (before, self.clock.now()));
+        }
+        Ok(there)
     }
 
     /// Keeps an act of `work`'s actor in the audit log, within the transaction of the act.

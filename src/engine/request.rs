@@ -56,6 +56,7 @@ impl Engine {
         while !work.stop.is_cancelled() {
             let page = self.retrying(|| self.request_page(work, org, (request, &zones), &walk));
             let (page, next) = page.await?;
+            work.progress.add(&page);
             tally.merge(page)?;
             let Some(next) = next else { break };
             walk = next;

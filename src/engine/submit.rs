@@ -76,12 +76,14 @@ impl Engine {
             if !lane.is_in(scope) {
                 continue;
             }
-            match self.submit_lane(work, &lane, &mut rails, &mut tally).await {
+            let mut part = Tally::default();
+            match self.submit_lane(work, &lane, &mut rails, &mut part).await {
                 Err(EngineError::Store(StoreError::Vault(error))) => {
-                    self.leave_sealed(work, &lane, &error, &mut tally).await?;
+                    self.leave_sealed(work, &lane, &error, &mut part).await?;
                 }
                 sent => sent?,
             }
+            tally.merge_of(&lane.org, part)?;
         }
         self.count_halted(scope, &mut tally).await?;
         Ok(tally)
@@ -199,7 +201,10 @@ impl Engine {
             rails.hear(&planned.row, &sent);
             all_accepted &= matches!(sent, Sent::Accepted { .. });
             match recorded {
-                Ok(counted) => tally.merge(counted)?,
+                Ok(counted) => {
+                    work.progress.add(&counted);
+                    tally.merge(counted)?;
+                }
                 Err(error) => failed = Some(error),
             }
         }

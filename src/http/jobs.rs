@@ -17,7 +17,7 @@ use super::problem::{Problem, ProblemBody};
 use super::runs::{Counted, sums};
 use crate::domain::{AffiliateId, Currency, ProgramId, RunId};
 use crate::engine::{EngineError, Preview, Skips, Tally};
-use crate::jobs::{Definition, JobError};
+use crate::jobs::{Definition, Due, JobError};
 use crate::store::PauseRow;
 
 /// The most instants that are listed.
@@ -219,12 +219,8 @@ pub(super) async fn next(
         return Err(Problem::unreadable("bad_limit", detail));
     }
     let schedule = &known(&desk, &job)?.schedule;
-    let first = schedule.next(desk.engine.clock.now());
-    let instants = std::iter::successors(first, |at| schedule.next(*at));
-    let due = |utc: DateTime<Utc>| {
-        let local = utc.with_timezone(&schedule.zone()).to_rfc3339();
-        DueInstant { utc, local }
-    };
+    let instants = schedule.upcoming(desk.engine.clock.now());
+    let due = |due: Due| DueInstant { utc: due.utc, local: due.local.to_rfc3339() };
     Ok(Json(instants.take(usize::try_from(count).unwrap_or(1)).map(due).collect()))
 }
 

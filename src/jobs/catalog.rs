@@ -28,6 +28,8 @@ pub enum CatalogError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the folder of jobs {} holds no .toml file: check [jobs] dir", path.display())]
     Empty { path: PathBuf },
+    #[error("the job's file {} cannot be read", path.display())]
+    NoFile { path: PathBuf, source: std::io::Error },
     #[error("job {file} cannot be used")]
     BadJob { file: String, source: DefinitionError },
     #[error("there is no job \"{job_id}\": the jobs are {known}")]
@@ -56,12 +58,18 @@ impl Catalog {
         if files.is_empty() {
             return Err(CatalogError::Empty { path: dir.to_owned() });
         }
-        let load = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path).map_err(unreadable)?;
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            parse(&stem, &text)
-        };
-        Ok(Self(files.iter().map(load).collect::<Result<_, _>>()?))
+        Ok(Self(files.iter().map(|path| Self::read(path)).collect::<Result<_, _>>()?))
+    }
+
+    /// Reads the job of one file.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoFile`], [`CatalogError::BadJob`].
+    pub fn read(path: &Path) -> Result<Definition, CatalogError> {
+        let no_file = |source| CatalogError::NoFile { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(no_file)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        parse(&stem, &text)
     }
 
     /// Every job.

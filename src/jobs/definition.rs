@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::policy::{Misfire, Overlap, Retry, Span};
-use super::{Schedule, ScheduleError};
+use super::{CalendarKeys, Dst, Schedule, ScheduleError};
 use crate::domain::{ApprovalRules, Breaker, Limits, PeriodLength, Periods, Scope};
 use crate::engine::{Keep, Rules};
 
@@ -124,6 +124,9 @@ struct File {
     #[serde(default = "utc")]
     timezone: Tz,
     #[serde(default)]
+    dst: Dst,
+    calendar: Option<CalendarKeys>,
+    #[serde(default)]
     misfire: Misfire,
     #[serde(default)]
     overlap: Overlap,
@@ -213,8 +216,9 @@ impl Definition {
     /// # Errors
     /// [`DefinitionError`].
     pub fn parse(job_id: &str, text: &str) -> Result<Self, DefinitionError> {
-        let file: File =
-            toml::from_str(text).map_err(|error| DefinitionError::NotAJob(error.to_string()))?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            DefinitionError::NotAJob(renamed(text).unwrap_or_else(|| error.to_string()))
+        })?;
         check_scope(file.kind, &file.scope)?;
         check_spending(&file)?;
         let task = task(file.kind, file.params)?;
@@ -233,7 +237,7 @@ impl Definition {
             kind: file.kind,
             description: file.description,
             enabled: file.enabled,
-            schedule: Schedule::parse(&file.schedule, file.timezone)?,
+            schedule: Schedule::parse(&file.schedule, file.timezone, file.calendar, file.dst)?,
             misfire: file.misfire,
             overlap: file.overlap,
             jitter: file.jitter,
@@ -250,6 +254,17 @@ impl Definition {
             hash: hex::encode(&Sha256::digest(text.as_bytes())[..8]),
         })
     }
+}
+
+/// Says what to write for a key that has another name now.
+fn renamed(text: &str) -> Option<String> {
+    let table: toml::Table = text.parse().ok()?;
+    let old = table.get("timeout_ms")?;
+    let span = old.as_integer().and_then(|old| TimeDelta::try_milliseconds(old.max(0)));
+    let span = span.map_or_else(half_an_hour, Span);
+    Some(format!(
+        "timeout_ms is now a span of time: write timeout = \"{span}\" instead of timeout_ms = {old}"
+    ))
 }
 
 impl Definition {

@@ -3,20 +3,30 @@
 
 mod asked;
 mod audit_ledger;
+mod calendar;
 mod catalog;
 mod definition;
+mod execute;
+mod look;
 mod policy;
 mod prune;
+mod pulse;
 mod reconcile_transfers;
 mod release_holds;
 mod request_payouts;
 mod runner;
 mod schedule;
+mod seen;
 mod submit_transfers;
+mod tick;
 
 pub use asked::JobError;
+pub use calendar::{Calendar, CalendarError, CalendarKeys};
 pub use catalog::{Catalog, CatalogError};
 pub use definition::{Definition, DefinitionError, Heartbeat, JobKind, Task};
 pub use policy::{Misfire, MisfirePolicy, Overlap, Retry, Span};
+pub use pulse::Pulse;
 pub use runner::{RunError, Runner, RunnerSettings};
-pub use schedule::{Schedule, ScheduleError};
+pub use schedule::{Dst, Due, Schedule, ScheduleError};
+pub use seen::{count_from_zero, count_payouts};
+pub use tick::REPLICA_GONE;

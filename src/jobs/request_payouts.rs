@@ -21,7 +21,7 @@ pub async fn run(
     engine.hold_back_unusual(&orgs, &request).await?;
     let mut tally = Tally::default();
     for org in &orgs {
-        tally.merge(engine.request_automatic(work, org, &request).await?)?;
+        tally.merge_of(org, engine.request_automatic(work, org, &request).await?)?;
     }
     Ok(tally)
 }

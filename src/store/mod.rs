@@ -5,6 +5,7 @@ mod adjustments;
 mod alerts;
 mod answers;
 mod api_keys;
+mod attempts;
 mod audit_log;
 mod breaks;
 mod candidates;
@@ -31,9 +32,11 @@ mod payouts;
 mod programs;
 mod provider_events;
 mod reads;
+mod replicas;
 mod reversals;
 mod runs;
 mod sealed;
+mod seen;
 mod submissions;
 mod transfers;
 mod unsealed;
@@ -48,6 +51,7 @@ pub use adjustments::{AdjustmentRow, NewAdjustment};
 pub use alerts::{AlertRow, NewAlert};
 pub use answers::{KeptAnswer, OnceKey};
 pub use api_keys::{ApiKeyRow, NewApiKey};
+pub use attempts::{AttemptedRow, LostRun, Reopening};
 pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
 pub use candidates::{ProgramZones, Queue, QueuedPayout, ZonePeriod};
@@ -78,9 +82,11 @@ pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutQuery, PayoutRow, PayoutSum,
     WalletSum,
 };
+pub use replicas::{DefinitionRow, ReplicaRow};
 pub use reversals::{CommissionStanding, NewReversal, ReversalRow};
-pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
+pub use runs::{NewRun, RunEnd, RunLease, RunRow};
 pub use sealed::{SEALED, SealedAnew, SealedColumn, Tried};
+pub use seen::{JobStanding, Observer, OpenPayouts, Passed};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
 pub use usage::{PaidByRun, UsageDay, UsageRow};
@@ -94,6 +100,7 @@ use crate::vault::{Vault, VaultError};
 pub struct Store {
     pools: Pools,
     vault: Vault,
+    observer: Observer,
 }
 
 /// What can go wrong at the database. Display says what was tried; the source says why.
@@ -113,6 +120,8 @@ pub enum StoreError {
         "what is open in the wallet behind payout {payout_id} does not sum up to its amount: run check"
     )]
     LinesUnequal { payout_id: String },
+    #[error("the database took longer than {seconds} s over {what}")]
+    TooSlow { what: &'static str, seconds: u64 },
     #[error("{what} {id} is gone from the database")]
     Gone { what: &'static str, id: String },
     #[error("the JSON stored with {id} cannot be read")]
@@ -157,7 +166,7 @@ impl Store {
     /// [`StoreError::UnknownUrl`] or [`StoreError::Unreachable`].
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
         let pools = Pools::open(url, max_connections, true).await?;
-        Ok(Self { pools, vault: Vault::locked() })
+        Ok(Self { pools, vault: Vault::locked(), observer: Observer::default() })
     }
 
     /// Opens the database at `url` as [`Store::open`] does, but makes nothing that is not there.
@@ -166,12 +175,18 @@ impl Store {
     /// As [`Store::open`], also for a file that does not exist.
     pub async fn open_existing(url: &str, max_connections: u32) -> Result<Self, StoreError> {
         let pools = Pools::open(url, max_connections, false).await?;
-        Ok(Self { pools, vault: Vault::locked() })
+        Ok(Self { pools, vault: Vault::locked(), observer: Observer::default() })
     }
 
     /// The same store with a vault: what is sealed opens, and new things can be sealed.
     pub fn with_vault(self, vault: Vault) -> Self {
         Self { vault, ..self }
+    }
+
+    /// The same store, whose observer hears of every payout that came to a status, once that is
+    /// durable.
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Whether the tables are what this program expects.
@@ -210,7 +225,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`] if no connection comes free or the database is gone.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        self.pools.begin(self.vault.clone()).await
+        let mut tx = self.pools.begin(self.vault.clone()).await?;
+        tx.observer = self.observer.clone();
+        Ok(tx)
     }
 
     /// The database's own clock, for leases.

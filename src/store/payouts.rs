@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
+use super::seen::Passed;
 use super::{StoreError, Tx};
 use crate::domain::{
-    Actor, AffiliateId, ApprovalReason, Currency, DestinationId, MethodId, MethodKind, OrgId,
-    PayoutId, PayoutOrigin, PayoutStatus, Period, ProgramId, RunId,
+    Actor, AffiliateId, ApprovalReason, Currency, DestinationId, MethodId, MethodKind, Money,
+    OrgId, PayoutId, PayoutOrigin, PayoutStatus, Period, ProgramId, RunId,
 };
 
 const PAYOUT_INSERT: &str = "
@@ -78,7 +79,7 @@ const PAYOUTS_MOVE: &str = "
     FROM moved
     WHERE payouts.org_id = $1 AND payouts.payout_id = moved.payout_id
       AND payouts.status IN ($4, $5)
-    RETURNING payouts.payout_id, payouts.affiliate_id, payouts.currency, payouts.amount_minor,
+    RETURNING payouts.payout_id, payouts.affiliate_id, payouts.currency, payouts.amount_minor, payouts.method_kind,
               payouts.version";
 
 /// A payout to be inserted; it starts `pending`.
@@ -127,6 +128,7 @@ pub struct MovedPayout {
     pub affiliate_id: AffiliateId,
     pub currency: Currency,
     pub amount_minor: i64,
+    method_kind: MethodKind,
     version: i64,
 }
 
@@ -173,6 +175,11 @@ impl Tx {
             event_row(org, (&p.payout_id, 1), PayoutStatus::Pending, actor, "requested", now)
         };
         sql(EVENT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
+        self.passed.extend(payouts.iter().map(|p| Passed {
+            kind: p.method_kind,
+            status: PayoutStatus::Pending,
+            amount: Money::new(p.amount_minor, p.currency),
+        }));
         Ok(())
     }
 
@@ -288,6 +295,11 @@ impl Tx {
         };
         let rows: Vec<_> = moved.iter().map(row).collect();
         sql(EVENT_INSERT).run_with(self, &rows).await?;
+        self.passed.extend(moved.iter().map(|p| Passed {
+            kind: p.method_kind,
+            status: to,
+            amount: Money::new(p.amount_minor, p.currency),
+        }));
         Ok(moved)
     }
 }
