@@ -30,6 +30,7 @@ mod matrix;
 mod methods;
 mod model;
 mod notify;
+mod plans;
 mod rails;
 mod reads;
 mod reconcile;
