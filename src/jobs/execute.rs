@@ -315,7 +315,8 @@ fn may_pass(error: &StoreError) -> bool {
     slow || error.is_transient() || error.is_out_of_reach()
 }
 
-/// What was refused once is refused again; what failed may pass.
+/// What was refused once is refused again, and what is unusual waits for a person; what failed may
+/// pass.
 fn is_worth_another_try(error: &EngineError) -> bool {
     !error.is_refusal() && !error.is_final()
 }

@@ -14,6 +14,7 @@ mod spoil;
 mod accrual;
 mod adjustments;
 mod api;
+mod api_limits;
 mod api_partner;
 mod api_requests;
 mod api_staff;
