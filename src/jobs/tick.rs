@@ -216,7 +216,7 @@ impl Runner {
         }
         let actor = Actor::job(job_id);
         if tx.job_pause(job_id, (&actor, words), now).await? {
-            warn!(event = "job.paused", job_id, reason = words, %actor);
+            warn!(event = "job.paused.on_failure", job_id, reason = words);
         }
         Ok(())
     }
