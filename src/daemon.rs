@@ -83,6 +83,7 @@ pub async fn run(
             warn!(event = "daemon.abort.timed_out", "what is in hand is found by its lease");
         }
     }
+    runner.flush().await;
     if let Err(cause) = runner.leave().await {
         warn!(event = "daemon.leave.failed", %cause);
     }

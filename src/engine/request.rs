@@ -190,5 +190,8 @@ pub(super) async fn write_payouts(
     tx.lines_allocate(org, &ids, Allocation::Take).await?;
     let ids: Vec<_> = ids.iter().collect();
     telling::tell_payouts(tx, org, EventKind::PayoutRequested, &ids, now).await?;
+    let held = payouts.iter().filter(|payout| payout.requires_approval);
+    let held: Vec<_> = held.map(|payout| &payout.payout_id).collect();
+    telling::tell_payouts(tx, org, EventKind::PayoutApprovalNeeded, &held, now).await?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod address;
 mod courier;
 mod endpoints;
+mod pings;
 mod post;
 mod replay;
 mod secret;
@@ -26,6 +27,7 @@ use post::Post;
 pub use address::{AddressError, HostNames, Names};
 pub use courier::Courier;
 pub use endpoints::{EndpointChange, NewEndpoint, Revealed};
+pub use pings::{Pings, Sign};
 pub use replay::{Again, Replay};
 pub use secret::Secret;
 
