@@ -49,6 +49,8 @@ const RULES: &[(&str, Rule)] = &[
     ("methods.starts_per_day", Between(1, 100)),
     ("notify.timeout_ms", Between(100, 60_000)),
     ("notify.secret_overlap_hours", Between(0, 720)),
+    ("notify.smtp.port", Between(1, 65_535)),
+    ("notify.smtp.tls", OneOf(&["tls", "starttls", "none"])),
     ("providers.paypal.base_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.authorize_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.batch_size", Between(1, 15_000)),
@@ -158,6 +160,10 @@ pub(super) fn check_together(settings: &BTreeMap<String, Setting>) -> Result<(),
         if is_empty(settings, key) && !is_empty(settings, other) {
             return Err(wrong(settings, key, format!("a value, since {other} is set")));
         }
+    }
+    if !is_empty(settings, "notify.smtp.host") && is_empty(settings, "notify.smtp.from") {
+        let expected = "a mail address, since notify.smtp.host is set".to_owned();
+        return Err(wrong(settings, "notify.smtp.from", expected));
     }
     if !is_empty(settings, "vault.master_keys") && !is_empty(settings, "vault.master_key_file") {
         let expected = "nothing, since vault.master_keys is set: the keys are in one place";
