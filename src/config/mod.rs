@@ -21,7 +21,7 @@ pub use crate::access::AuthSettings;
 use crate::http::Metrics;
 pub use crate::notify::NotifySettings;
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
-use crate::telemetry::{LogFormat, LogLevel};
+use crate::telemetry::{LogFormat, LogLevel, TelemetrySettings};
 pub use crate::vault::VaultSettings;
 
 pub use layers::Origin;
@@ -39,6 +39,7 @@ pub struct Config {
     pub database: DatabaseSettings,
     pub jobs: JobsSettings,
     pub log: LogSettings,
+    pub telemetry: TelemetrySettings,
     pub engine: EngineSettings,
     pub approval: ApprovalSettings,
     pub http: HttpSettings,
@@ -260,6 +261,7 @@ impl Config {
             database: merged.get("database")?,
             jobs: merged.get("jobs")?,
             log: merged.get("log")?,
+            telemetry: merged.get("telemetry")?,
             engine: merged.get("engine")?,
             approval: merged.get("approval")?,
             http: merged.get("http")?,

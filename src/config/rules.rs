@@ -33,6 +33,7 @@ const RULES: &[(&str, Rule)] = &[
     ("jobs.drain_ms", Between(0, 3_600_000)),
     ("log.format", OneOf(&["text", "json"])),
     ("log.level", OneOf(&["off", "error", "warn", "info", "debug", "trace"])),
+    ("telemetry.otlp_endpoint", UrlOrNone),
     ("engine.lease_ms", Between(100, 3_600_000)),
     ("engine.heartbeat_ms", Between(10, 600_000)),
     ("engine.calls_in_flight", Between(1, 64)),
