@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Desk;
 use super::amount::Amount;
-use super::brought::{Asked, Body, Ids, checked_text};
+use super::brought::{Asked, Body, Ids, MaybeBody, checked_text};
 use super::decisions::Check;
 use super::door::Who;
 use super::page::{self, Page, PageQuery};
@@ -17,8 +17,7 @@ use super::problem::{Problem, ProblemBody};
 use super::runs::{Counted, sums};
 use crate::domain::{AffiliateId, Currency, ProgramId, RunId};
 use crate::engine::{EngineError, Preview, Skips, Tally};
-use crate::jobs::{Definition, Due, JobError};
-use crate::store::PauseRow;
+use crate::jobs::{Definition, Due, JobError, JobStanding};
 
 /// The most instants that are listed.
 const MOST_INSTANTS: i64 = 100;
@@ -40,6 +39,21 @@ pub(super) struct Job {
     paused: Option<Pause>,
     /// The latest run.
     last_run: Option<LastRun>,
+    /// When a run of it last succeeded.
+    last_success_at: Option<DateTime<Utc>>,
+    /// Instants that were skipped in the last seven days, by reason.
+    missed: Vec<Missed>,
+    /// Whether the processes that run jobs hold different definitions of it.
+    definition_drift: bool,
+}
+
+/// Instants that were skipped for one reason.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Missed {
+    /// `misfire`, `misfire_window`, `overlap`, `paused` or `other`.
+    reason: String,
+    count: i64,
 }
 
 /// A schedule that is stopped.
@@ -82,6 +96,15 @@ pub(super) struct DueInstant {
 pub(super) struct Pausing {
     #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     reason: String,
+}
+
+/// How a job is run.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Running {
+    /// The hash of the plan to execute, or the first digits of it (at least 8).
+    #[schema(min_length = 8, max_length = 64, pattern = "^[0-9a-f]+$")]
+    plan: Option<String>,
 }
 
 /// A run that waits for a worker.
@@ -130,6 +153,10 @@ impl From<JobError> for Problem {
             JobError::UnderWay { .. } => Self::conflict("under_way", words),
             JobError::Paused { .. } => Self::conflict("already_paused", words),
             JobError::NotPaused { .. } => Self::conflict("not_paused", words),
+            JobError::NoRun { .. } => Self::not_found("no_run", words),
+            JobError::WrongState { .. } => Self::conflict("wrong_state", words),
+            JobError::BadSpan(_) => Self::meaningless("bad_span", words),
+            JobError::NotPlanned(_) => Self::conflict("no_dry_run", words),
         }
     }
 }
@@ -138,42 +165,42 @@ fn known<'a>(desk: &'a Desk, job_id: &str) -> Result<&'a Definition, Problem> {
     desk.runner.catalog.job(job_id).map_err(|unknown| JobError::from(unknown).into())
 }
 
-async fn shown(desk: &Desk, job: &Definition, pauses: &[PauseRow]) -> Result<Job, Problem> {
-    let last = desk.engine.store.runs_history(&job.job_id, "", 1).await?.pop();
-    let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
-    let due = job.enabled && pause.is_none();
-    let next_run_at = job.schedule.next(desk.engine.clock.now()).filter(|_| due);
-    Ok(Job {
+fn shown(job: &Definition, standing: JobStanding) -> Job {
+    Job {
         job_id: job.job_id.clone(),
         kind: job.kind.as_str().to_owned(),
         description: job.description.clone(),
         enabled: job.enabled,
         schedule: job.schedule.pattern().to_owned(),
         timezone: job.schedule.zone().name().to_owned(),
-        next_run_at,
-        paused: pause.map(|pause| Pause {
-            reason: pause.reason.clone(),
-            paused_by: pause.paused_by.clone(),
+        next_run_at: standing.next_run_at,
+        paused: standing.pause.map(|pause| Pause {
+            reason: pause.reason,
+            paused_by: pause.paused_by,
             paused_at: pause.paused_at,
         }),
-        last_run: last.map(|run| LastRun {
+        last_run: standing.last.map(|run| LastRun {
             run_id: run.run_id,
             state: run.state,
             finished_at: run.finished_at,
         }),
-    })
+        last_success_at: standing.last_success_at,
+        missed: standing
+            .missed
+            .into_iter()
+            .map(|(reason, count)| Missed { reason, count })
+            .collect(),
+        definition_drift: standing.drifts,
+    }
 }
 
 /// List jobs
 #[utoipa::path(get, path = "/jobs", tag = "jobs", operation_id = "listJobs",
     responses((status = 200, body = Jobs)))]
 pub(super) async fn list(State(desk): State<Desk>, _: Who) -> Result<Json<Jobs>, Problem> {
-    let pauses = desk.engine.store.job_pauses().await?;
-    let mut data = Vec::new();
-    for job in desk.runner.catalog.iter() {
-        data.push(shown(&desk, job, &pauses).await?);
-    }
-    Ok(Json(Jobs { data }))
+    let standings = desk.runner.standings().await?;
+    let jobs = desk.runner.catalog.iter().zip(standings);
+    Ok(Json(Jobs { data: jobs.map(|(job, standing)| shown(job, standing)).collect() }))
 }
 
 /// Show a job
@@ -186,8 +213,8 @@ pub(super) async fn show(
     _: Who,
     Ids(job): Ids<String>,
 ) -> Result<Json<Job>, Problem> {
-    let pauses = desk.engine.store.job_pauses().await?;
-    Ok(Json(shown(&desk, known(&desk, &job)?, &pauses).await?))
+    let job = known(&desk, &job)?;
+    Ok(Json(shown(job, desk.runner.standing(job).await?)))
 }
 
 /// How many instants.
@@ -227,19 +254,23 @@ pub(super) async fn next(
 /// Run a job now
 ///
 /// QueuedRun for the next worker that looks, enabled or not. While a run of it waits or runs there is
-/// no second one.
+/// no second one. With a plan it does exactly what the plan says, once; a plan that the world has
+/// left behind is refused, and `errors` names what differs.
 #[utoipa::path(post, path = "/jobs/{jobId}/run", tag = "jobs", operation_id = "runJob",
-    params(("jobId" = String, Path)),
+    params(("jobId" = String, Path)), request_body = Option<Running>,
     responses((status = 202, body = QueuedRun),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json",
-         description = "A run of it waits or runs.")))]
+         description = "A run of it waits or runs, or the plan is stale or executed.")))]
 pub(super) async fn run(
     State(desk): State<Desk>,
     who: Who,
     Ids(job): Ids<String>,
+    MaybeBody(running): MaybeBody<Running>,
 ) -> Result<(StatusCode, Json<QueuedRun>), Problem> {
-    let run_id = desk.runner.queue_now(&who.work(), who.org(), &job).await?;
+    let plan = running.and_then(|running| running.plan);
+    let asked = (job.as_str(), plan.as_deref());
+    let run_id = desk.runner.queue_now(&who.work(), who.org(), asked).await?;
     Ok((StatusCode::ACCEPTED, Json(QueuedRun { run_id, state: "queued" })))
 }
 
@@ -261,7 +292,8 @@ pub(super) async fn dry_run(
     let limit = page::limit(query.limit)?;
     let after = page::pair(query.cursor.as_deref())?;
     let job = known(&desk, &job)?;
-    let Some(periods) = job.periods(desk.engine.clock.now()) else {
+    let now = desk.engine.clock.now();
+    let Some(ask) = desk.runner.plan_ask(job, now, &who.work().actor) else {
         let detail = "only a job that requests payouts can say beforehand what it would do";
         return Err(Problem::conflict("no_dry_run", detail));
     };
@@ -278,14 +310,14 @@ pub(super) async fn dry_run(
             }
             Ok(())
         };
-        desk.engine.preview_automatic(who.org(), (&periods, &job.scope), see).await?;
+        desk.engine.preview_automatic(who.org(), &ask.rules, see).await?;
     }
     let key = |one: &Preview| format!("{} {}", one.affiliate_id, one.available.currency);
     let page = Page::of(rows, limit, key, would);
     let paid = Skips { count: tally.acted, amount: tally.amounts.clone() };
     Ok(Json(DryRun {
         job_id: job.job_id.clone(),
-        period: periods.of(None).key,
+        period: ask.rules.periods.of(None).key,
         would_pay: Counted {
             reason: "paid".into(),
             count: paid.count,

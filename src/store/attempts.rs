@@ -9,7 +9,8 @@ use super::dialect::{Value, sql};
 use super::{RunEnd, RunLease, Store, StoreError, Tx};
 use crate::domain::RunId;
 
-// The token stays, so that an attempt that is on record can be told from the next one; it fences
+// One whose process stands still in the middle of a transaction is locked: it waits for the end of
+// that, and nobody waits for it. The token stays, so that an attempt that is on record can be told from the next one; it fences
 // nothing any more, since the state is not `running`.
 const RUNS_LOSE: &str = "
     UPDATE job_runs
@@ -18,7 +19,8 @@ const RUNS_LOSE: &str = "
         finished_at = CASE WHEN attempt < max_attempts THEN NULL ELSE $2 END,
         lease_until = NULL, not_before = NULL, error_code = 'lease_expired',
         error_message = 'the process that ran it stopped before it was done; what it began is on record, and the next run goes on from there'
-    WHERE state = 'running' AND lease_until < $1
+    WHERE run_id IN (SELECT r.run_id FROM job_runs r
+                     WHERE r.state = 'running' AND r.lease_until < $1 {lock-free:r})
     RETURNING run_id, job_id, trigger_kind, state, attempt, worker_id, lease_token, started_at, error_code,
               error_message";
 const RUNS_EXPIRED: &str =
