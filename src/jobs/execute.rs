@@ -113,7 +113,7 @@ impl Runner {
         assignment: Assignment,
         outer: &CancellationToken,
     ) -> Result<RunRow, RunError> {
-        let seen = Seen::started(assignment.beginning(job, self.worker_id()), &self.engine.clock);
+        let seen = Seen::started(assignment.beginning(job, self.worker_id()), self);
         // Its own token: a time-out or a lost lease stops this run and no other.
         let stop = outer.child_token();
         let lease = assignment.lease.clone();
@@ -290,7 +290,8 @@ impl Runner {
                     self.pause_after_failure(&mut tx, &job.job_id, &words, now).await?;
                 }
                 if held {
-                    seen.keep(&mut tx, lease, (end, tally), now).await?;
+                    let ended = matches!(verdict, Verdict::Final).then_some((end, tally));
+                    seen.keep(&mut tx, job, ended, now).await?;
                 }
                 tx.commit().await?;
                 Ok(held)

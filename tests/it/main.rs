@@ -43,6 +43,7 @@ mod schema;
 mod seen;
 mod staff;
 mod submit;
+mod told;
 mod unreadable;
 mod vault;
 mod webhooks;
