@@ -59,6 +59,7 @@ pub async fn run(
     let beat = Arc::new(Notify::new());
     let mut metronome = start_metronome(&beat).await?;
     announce(runner);
+    runner.pulse.expect();
     let runs = TaskTracker::new();
     while !stop.is_cancelled() {
         tokio::select! {
@@ -67,8 +68,8 @@ pub async fn run(
         }
         look(runner, &runs, stop).await;
     }
-    runner.pulse.drain();
     let drain_ms = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX);
+    runner.pulse.drain();
     info!(event = "daemon.stopping", drain_ms);
     if let Err(cause) = metronome.shutdown().await {
         warn!(event = "metronome.stop.failed", %cause);
@@ -122,6 +123,9 @@ fn announce(runner: &Runner) {
             timezone = job.schedule.zone().name(),
             next_run_at = next
         );
+        for warning in job.schedule.warnings(now) {
+            warn!(event = "job.schedule.doubtful", job_id = job.job_id, warning);
+        }
     }
 }
 

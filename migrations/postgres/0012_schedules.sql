@@ -33,6 +33,11 @@ CREATE UNIQUE INDEX job_runs_preview
 DROP INDEX job_runs_running;
 CREATE UNIQUE INDEX job_runs_running
     ON job_runs (job_id) WHERE state = 'running' AND trigger_kind <> 'preview';
+-- For monitoring: a job's last success and its last beginning.
+CREATE INDEX job_runs_succeeded
+    ON job_runs (job_id, finished_at) WHERE state = 'succeeded' AND trigger_kind <> 'preview';
+CREATE INDEX job_runs_started
+    ON job_runs (job_id, started_at) WHERE started_at IS NOT NULL AND trigger_kind <> 'preview';
 
 -- What became of each attempt of a run; the run's own row is the latest.
 CREATE TABLE job_run_attempts (
@@ -99,6 +104,9 @@ CREATE TABLE limit_usage (
 ALTER TABLE payouts ADD COLUMN period_from TIMESTAMPTZ;
 ALTER TABLE payouts ADD COLUMN period_until TIMESTAMPTZ;
 ALTER TABLE payouts ADD COLUMN approval_reasons TEXT;
+-- What is not over yet, for monitoring.
+CREATE INDEX payouts_open ON payouts (method_kind, status, requested_at)
+    WHERE status IN ('pending', 'approved', 'processing');
 CREATE INDEX payouts_of_run ON payouts (org_id, run_id) WHERE run_id IS NOT NULL;
 
 -- What a run would do, written down before: its hash names it. Jobs belong to the installation, so

@@ -9,7 +9,7 @@ use super::{App, Exit};
 use crate::config::Config;
 use crate::domain::{AffiliateId, GateCheck, MethodId, MethodStatus, Money, OrgId};
 use crate::engine::{EngineError, Explanation, Started, WalletExplanation};
-use crate::jobs::{Definition, Task};
+use crate::jobs::Definition;
 use crate::store::{DecisionRow, PaymentMethod};
 
 #[derive(Debug, Subcommand)]
@@ -142,25 +142,15 @@ async fn verify_method(
 }
 
 async fn explain(app: &App, output: Output, org: &OrgId, id: &AffiliateId) -> anyhow::Result<Exit> {
-    let payer = payer(app, org);
-    let now = app.engine.clock.now();
-    let period =
-        payer.map(|(job, period)| period.key(now, job.schedule.zone())).unwrap_or_default();
-    let explanation = app.engine.explain(org, id, &period).await?;
+    let payer = app.runner.catalog.payer(org);
+    let periods = payer.and_then(|job| job.periods(app.engine.clock.now()));
+    let explanation = app.engine.explain(org, id, periods.as_ref()).await?;
     if output.json {
-        output.json(&value(app, &explanation, payer.map(|(job, _)| job))?)?;
+        output.json(&value(app, &explanation, payer)?)?;
     } else {
-        print(app, output, &explanation, payer.map(|(job, _)| job))?;
+        print(app, output, &explanation, payer)?;
     }
     Ok(Exit::Done)
-}
-
-/// The job that pays the org's affiliates automatically.
-fn payer<'a>(app: &'a App, org: &OrgId) -> Option<(&'a Definition, crate::jobs::Period)> {
-    app.runner.catalog.iter().find_map(|job| match job.task {
-        Task::RequestPayouts { period, .. } if job.scope.has_org(org) => Some((job, period)),
-        _ => None,
-    })
 }
 
 fn value(app: &App, explanation: &Explanation, job: Option<&Definition>) -> anyhow::Result<Value> {

@@ -12,10 +12,10 @@ use crate::clock::Clock;
 use crate::config::{Config, user_name, without_password};
 use crate::domain::{Actor, OrgId};
 use crate::engine::{Engine, EngineSettings, MethodRules, Work};
-use crate::jobs::{Catalog, Runner, RunnerSettings};
+use crate::jobs::{Catalog, Runner, RunnerSettings, count_payouts};
 use crate::notify::Notifier;
 use crate::providers::{Ach, Paypal, Provider, Stripe, Wire};
-use crate::store::Store;
+use crate::store::{Observer, Store};
 
 /// Everything a command works with.
 pub struct App {
@@ -55,6 +55,7 @@ impl App {
             },
             four_eyes: config.approval.four_eyes,
         };
+        let store = store.with_observer(Observer::new(count_payouts));
         let engine = Engine::new(store, Clock::corrected(), rails(config)?, settings);
         let catalog = Catalog::load(config.jobs.dir())?;
         let settings = RunnerSettings { worker_id: worker_id(&engine.clock) };

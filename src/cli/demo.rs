@@ -50,6 +50,7 @@ pub async fn run(config: &Config, output: Output, once: bool) -> anyhow::Result<
     }
     let listener = serve::listener(&config).await?;
     let app = App::open(&config).await?;
+    serve::count(&config, &app)?;
     let broken = cycle(&app, output, &sandbox, folder.path(), &stop).await?;
     if broken {
         return Ok(Exit::Failed);

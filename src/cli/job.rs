@@ -10,12 +10,13 @@ use super::app::operator;
 use super::exit::UsageError;
 use super::job_acts::JobAct;
 use super::output::{Output, table, time, totals};
-use super::{App, Exit, job_acts, job_list};
+use super::{App, Exit, job_acts, job_list, schedule};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon;
 use crate::domain::RunId;
 use crate::engine::{Reach, Tally};
-use crate::jobs::{Catalog, Definition};
+use crate::jobs::Catalog;
 use crate::store::RunRow;
 
 #[derive(Debug, Subcommand)]
@@ -32,6 +33,12 @@ pub enum JobCommand {
         /// From this instant on (RFC 3339) instead of now
         #[arg(long, value_name = "INSTANT")]
         from: Option<DateTime<Utc>>,
+    },
+    /// Check a job before it is deployed, and print when it falls due
+    Validate {
+        /// A job's file (it ends in .toml), or the id of a job
+        #[arg(value_name = "FILE|ID")]
+        job: String,
     },
     /// Run a job now, enabled or not, and print its run
     Run {
@@ -63,12 +70,11 @@ pub async fn run(config: &Config, output: Output, command: JobCommand) -> anyhow
     match command {
         JobCommand::Next { id, count, from } => {
             let catalog = Catalog::load(config.jobs.dir())?;
-            next(
-                output,
-                catalog.job(&id)?,
-                from.unwrap_or_else(|| crate::clock::Clock::System.now()),
-                count,
-            )
+            let from = from.unwrap_or_else(|| Clock::System.now());
+            schedule::next(output, catalog.job(&id)?, from, count)
+        }
+        JobCommand::Validate { job } => {
+            schedule::validate(config, output, &job, Clock::System.now())
         }
         JobCommand::List => job_list::list(&App::open(config).await?, output).await,
         JobCommand::Run { id, now } => run_now(&App::open(config).await?, output, &id, now).await,
@@ -78,33 +84,6 @@ pub async fn run(config: &Config, output: Output, command: JobCommand) -> anyhow
         JobCommand::Show { run } => show(&App::open(config).await?, output, &run).await,
         JobCommand::Act(act) => job_acts::run(&App::open(config).await?, output, act).await,
     }
-}
-
-fn next(
-    output: Output,
-    job: &Definition,
-    from: DateTime<Utc>,
-    count: usize,
-) -> anyhow::Result<Exit> {
-    let zone = job.schedule.zone();
-    let successors = std::iter::successors(job.schedule.next(from), |at| job.schedule.next(*at));
-    let instants: Vec<_> = successors.take(count).collect();
-    if output.json {
-        let instant = |at: &DateTime<Utc>| {
-            let local = at.with_timezone(&zone).to_rfc3339();
-            json!({"utc": at.format("%Y-%m-%dT%H:%M:%SZ").to_string(), "local": local})
-        };
-        output.json(&instants.iter().map(instant).collect::<Vec<_>>())?;
-        return Ok(Exit::Done);
-    }
-    let state = if job.enabled { "" } else { "  (disabled: runs only by `job run`)" };
-    output.text(&format!("{}: {}{state}\n", job.job_id, job.schedule.describe()))?;
-    let row = |at: &DateTime<Utc>| {
-        vec![time(*at), at.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z").to_string()]
-    };
-    let headings = ["utc", zone.name()];
-    output.text(&table(&headings, &[], instants.iter().map(row).collect()))?;
-    Ok(Exit::Done)
 }
 
 async fn run_now(app: &App, output: Output, id: &str, now: bool) -> anyhow::Result<Exit> {

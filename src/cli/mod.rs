@@ -20,6 +20,7 @@ mod payout;
 mod program;
 mod reconcile;
 mod sandbox;
+mod schedule;
 mod serve;
 mod settings;
 mod summary;

@@ -54,6 +54,14 @@ pub(super) async fn listener(config: &Config) -> anyhow::Result<Option<TcpListen
     }
 }
 
+/// Counts from now on what this process does, if anybody may read it.
+pub(super) fn count(config: &Config, app: &App) -> anyhow::Result<()> {
+    if config.http.listen().is_some() && config.http.metrics != http::Metrics::Off {
+        http::Numbers::start(app.runner.catalog.iter())?;
+    }
+    Ok(())
+}
+
 /// Serves and works, or one of the two, until it is told to stop; whether all that was in hand was
 /// finished.
 pub(super) async fn stand(
@@ -62,6 +70,7 @@ pub(super) async fn stand(
     (listener, desk, only): (Option<TcpListener>, http::Desk, Option<Role>),
     stop: &CancellationToken,
 ) -> anyhow::Result<bool> {
+    count(config, app)?;
     let notifier = desk.notifier.clone();
     let served = listener.map(|listener| tokio::spawn(http::serve(listener, desk, stop.clone())));
     let drained = if only == Some(Role::Api) {
@@ -131,6 +140,7 @@ pub(super) fn desk(app: &App, config: &Config, only: Option<Role>) -> anyhow::Re
         limits,
         cors_origins: settings.cors_origins().into(),
         serves_api: only != Some(Role::Jobs),
+        metrics: settings.metrics,
         proxies: http::Proxies::parse(&settings.trusted_proxies).map_err(no_proxy)?,
     })
 }

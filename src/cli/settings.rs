@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::app::{open_store, rails};
 use super::exit::UsageError;
-use super::output::{Output, table, time};
-use super::{Exit, keys};
+use super::output::{Output, table};
+use super::{Exit, keys, schedule};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::jobs::Catalog;
@@ -80,33 +80,15 @@ fn check(config: &Config, output: Output) -> anyhow::Result<()> {
     }
     let now = Clock::System.now();
     if output.json {
-        let jobs: Vec<_> = catalog
-            .iter()
-            .map(|job| {
-                json!({
-                    "job_id": job.job_id, "enabled": job.enabled, "schedule": job.schedule.pattern(),
-                    "in_words": job.schedule.describe(), "timezone": job.schedule.zone().name(),
-                    "next": job.schedule.next(now),
-                })
-            })
-            .collect();
+        let jobs: Vec<_> = catalog.iter().map(|job| schedule::checked(job, now)).collect();
         return output.json(&json!({"ok": true, "rails": rails, "jobs": jobs}));
     }
     output.text("the settings are usable")?;
     let names: Vec<_> = rails.iter().map(|kind| kind.as_str()).collect();
     let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    output.text(&format!("rails configured: {names}\n"))?;
-    let rows = catalog
-        .iter()
-        .map(|job| {
-            vec![
-                job.job_id.clone(),
-                if job.enabled { "on" } else { "off" }.to_owned(),
-                job.schedule.describe(),
-                job.schedule.zone().name().to_owned(),
-                job.schedule.next(now).map(time).unwrap_or_default(),
-            ]
-        })
-        .collect();
-    output.text(&table(&["job", "on", "when", "time zone", "next due"], &[], rows))
+    output.text(&format!("rails configured: {names}"))?;
+    for job in catalog.iter() {
+        output.text(&format!("\n{}", schedule::told(job, now)))?;
+    }
+    Ok(())
 }

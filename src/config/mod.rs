@@ -18,6 +18,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use crate::access::AuthSettings;
+use crate::http::Metrics;
 pub use crate::notify::NotifySettings;
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
 use crate::telemetry::{LogFormat, LogLevel};
@@ -117,6 +118,7 @@ pub struct HttpSettings {
     pub requests_per_minute: u32,
     pub failed_proofs_per_minute: u32,
     pub trusted_proxies: String,
+    pub metrics: Metrics,
 }
 
 impl HttpSettings {

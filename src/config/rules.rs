@@ -42,6 +42,7 @@ const RULES: &[(&str, Rule)] = &[
     ("http.answer_timeout_ms", Between(100, 600_000)),
     ("http.requests_per_minute", Between(1, 1_000_000)),
     ("http.failed_proofs_per_minute", Between(1, 1_000_000)),
+    ("http.metrics", OneOf(&["local", "all", "off"])),
     ("auth.jwks_url", UrlOrNone),
     ("auth.leeway_s", Between(0, 600)),
     ("methods.cooling_hours", Between(0, 720)),

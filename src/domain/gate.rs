@@ -63,6 +63,8 @@ pub struct Candidate {
     pub affiliate_status: AffiliateStatus,
     pub wallet_status: WalletStatus,
     pub program_status: ProgramStatus,
+    /// The zone of the program's periods and days; without one it is the job's.
+    pub timezone: Option<String>,
     pub auto_payout: bool,
     /// Smallest payout of the program in this currency; `None` if the currency is not enabled.
     pub min_payout_minor: Option<i64>,
@@ -243,6 +245,7 @@ mod tests {
             affiliate_status: AffiliateStatus::Active,
             wallet_status: WalletStatus::Active,
             program_status: ProgramStatus::Active,
+            timezone: None,
             auto_payout: true,
             min_payout_minor: Some(5_000),
             approval_minor: None,

@@ -1,8 +1,8 @@
 //! Explain: why an affiliate was paid or not, with every gate and its numbers.
 
 use super::{Engine, EngineError};
-use crate::domain::{AffiliateId, GateCheck, Intent, Money, OrgId, check_gates};
-use crate::store::DecisionRow;
+use crate::domain::{AffiliateId, GateCheck, Intent, Money, OrgId, Periods, check_gates};
+use crate::store::{DecisionRow, ProgramZones};
 
 /// The state of one affiliate as the gates see it now, and the latest decisions about it.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl WalletExplanation {
 }
 
 impl Engine {
-    /// Explains one affiliate, as of the automatic period `period`.
+    /// Explains one affiliate, as of the automatic `periods`, if a job pays it.
     ///
     /// # Errors
     /// [`EngineError::Store`].
@@ -35,9 +35,13 @@ impl Engine {
         &self,
         org: &OrgId,
         affiliate: &AffiliateId,
-        period: &str,
+        periods: Option<&Periods>,
     ) -> Result<Explanation, EngineError> {
-        let candidates = self.store.candidates_of(org, affiliate, period).await?;
+        let keys = match periods {
+            Some(periods) => self.store.program_zones(org).await?.keys(periods),
+            None => ProgramZones::no_keys(),
+        };
+        let candidates = self.store.candidates_of(org, affiliate, &keys).await?;
         let now = self.clock.now();
         let explain = |candidate: &crate::domain::Candidate| WalletExplanation {
             available: Money::new(candidate.available_minor, candidate.currency),

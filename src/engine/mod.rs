@@ -11,6 +11,7 @@ mod asking;
 mod audit;
 mod breaks;
 mod cancel;
+mod deciding;
 mod deposits;
 mod enrol;
 mod explain;
@@ -71,7 +72,7 @@ pub use request::{AutoRequest, PersonRequest};
 pub use reverse::{Reversal, Reversed};
 pub use review::Finding;
 pub use submit::Planned;
-pub use tally::{Skips, Tally};
+pub use tally::{Counts, OrgTally, Progress, Skips, Tally};
 pub use vault::Rotated;
 pub use wanted::{Answered, PaidBy, Wanted};
 pub use webhook::{Received, WebhookDoor};
@@ -143,17 +144,21 @@ pub struct Work {
     pub request_id: Option<String>,
     /// Asked between batches; once cancelled, what is in hand is finished and no more begun.
     pub stop: CancellationToken,
+    /// How far it is.
+    pub progress: Progress,
 }
 
 impl Work {
     /// A person's single act at the command line.
     pub fn by_person(actor: Actor) -> Self {
-        Self { actor, run: None, request_id: None, stop: CancellationToken::new() }
+        let (stop, progress) = (CancellationToken::new(), Progress::default());
+        Self { actor, run: None, request_id: None, stop, progress }
     }
 
     /// A run's work, fenced by its lease.
     pub fn by_run(actor: Actor, lease: RunLease, stop: CancellationToken) -> Self {
-        Self { actor, run: Some(lease), request_id: None, stop }
+        let progress = Progress::default();
+        Self { actor, run: Some(lease), request_id: None, stop, progress }
     }
 
     /// A caller's single act over HTTP.

@@ -1,9 +1,11 @@
 //! Preview: who would be paid if a schedule ran now, and why the others would not. Nothing is
 //! locked, and nothing written.
 
-use super::request::{in_scope, pass};
+use super::deciding::{in_scope, pass};
 use super::{Engine, EngineError};
-use crate::domain::{AffiliateId, GateCheck, Intent, Money, OrgId, ProgramId, Scope, WalletKey};
+use crate::domain::{
+    AffiliateId, GateCheck, Intent, Money, OrgId, Periods, ProgramId, Scope, WalletKey,
+};
 
 /// Wallets that are read at once.
 const PAGE: i64 = 1_000;
@@ -19,7 +21,7 @@ pub struct Preview {
 }
 
 impl Engine {
-    /// Shows `see` what a run for `period` would decide about each wallet of an org, by affiliate
+    /// Shows `see` what a run for `periods` would decide about each wallet of an org, by affiliate
     /// and currency.
     ///
     /// # Errors
@@ -27,13 +29,14 @@ impl Engine {
     pub async fn preview_automatic(
         &self,
         org: &OrgId,
-        (period, scope): (&str, &Scope),
+        (periods, scope): (&Periods, &Scope),
         mut see: impl FnMut(Preview) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let now = self.clock.now();
+        let keys = self.store.program_zones(org).await?.keys(periods);
         let mut after: Option<WalletKey> = None;
         loop {
-            let page = self.store.candidates_after(org, period, after.as_ref(), PAGE).await?;
+            let page = self.store.candidates_after(org, &keys, after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             let (affiliate_id, currency) = (last.affiliate_id.clone(), last.currency);
             after = Some(WalletKey { affiliate_id, currency });

@@ -77,7 +77,8 @@ impl Engine {
         let mut failed = None;
         for org in self.store.orgs_to_check(due_by).await? {
             if scope.has_org(&org) {
-                let first = match self.reconcile_org(work, &org, reach, &mut tally).await {
+                let mut part = Tally::default();
+                let first = match self.reconcile_org(work, &org, reach, &mut part).await {
                     // Its keys are one org's own trouble.
                     Err(error @ EngineError::Store(StoreError::Vault(_))) => {
                         error!(event = "org.sealed", org_id = %org, code = error.code(), %error);
@@ -85,6 +86,7 @@ impl Engine {
                     }
                     asked => asked?,
                 };
+                tally.merge_of(&org, part)?;
                 failed = failed.or(first);
             }
         }
@@ -147,7 +149,10 @@ impl Engine {
             // holds (the rail's token, a connection) from those that wait for it.
             while let Some((name, one)) = applied.next().await {
                 match one {
-                    Ok(one) => tally.merge(one)?,
+                    Ok(one) => {
+                        work.progress.add(&one);
+                        tally.merge(one)?;
+                    }
                     Err(lost @ EngineError::LeaseLost { .. }) => return Err(lost),
                     Err(error) => {
                         error!(event = "submission.not_applied", name, code = error.code(), %error);

@@ -61,10 +61,13 @@ impl Engine {
         while !work.stop.is_cancelled() {
             let released = self.retrying(|| self.release_batch(work, org, program, batch)).await?;
             let Some(released) = released else { break };
+            let mut part = Tally::default();
             for commission in &released {
-                tally.seen += 1;
-                tally.act(Money::new(commission.amount_minor, commission.currency))?;
+                part.seen += 1;
+                part.act(Money::new(commission.amount_minor, commission.currency))?;
             }
+            work.progress.add(&part);
+            tally.merge(part)?;
         }
         Ok(tally)
     }

@@ -4,20 +4,20 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::deciding::{Decided, decide, in_scope, new_payout, pass};
 use super::{Engine, EngineError, Tally, Work, ledger, telling};
-use crate::clock::Clock;
 use crate::domain::{
-    Bucket, Candidate, CandidateMethod, EntryKind, EventKind, GateCheck, Intent, Money, Movement,
-    OrgId, PayoutId, PayoutOrigin, RunId, Scope, WalletKey, check_gates,
+    Bucket, EntryKind, EventKind, Intent, Money, Movement, OrgId, PayoutId, PayoutOrigin, Periods,
+    RunId, Scope, WalletKey,
 };
-use crate::store::{Allocation, NewDecision, NewPayout, Tx};
+use crate::store::{Allocation, NewPayout, ProgramZones, Tx};
 
 /// What an auto-payout run asks for.
 #[derive(Debug, Clone)]
 pub struct AutoRequest {
     pub run_id: RunId,
-    /// The period that its payouts belong to (`2026-W47`): one per wallet and period.
-    pub period: String,
+    /// The periods that its payouts belong to: one per wallet and period.
+    pub periods: Periods,
     pub scope: Scope,
     /// Wallets per transaction.
     pub page: i64,
@@ -46,10 +46,13 @@ impl Engine {
         request: &AutoRequest,
     ) -> Result<Tally, EngineError> {
         let mut tally = Tally::default();
+        let zones = self.store.program_zones(org).await?;
         let mut after: Option<WalletKey> = None;
         while !work.stop.is_cancelled() {
-            let page = self.retrying(|| self.request_page(work, org, request, after.as_ref()));
+            let page =
+                self.retrying(|| self.request_page(work, org, (request, &zones), after.as_ref()));
             let (page, last) = page.await?;
+            work.progress.add(&page);
             tally.merge(page)?;
             let Some(last) = last else { break };
             after = Some(last);
@@ -61,12 +64,13 @@ impl Engine {
         &self,
         work: &Work,
         org: &OrgId,
-        request: &AutoRequest,
+        (request, zones): (&AutoRequest, &ProgramZones),
         after: Option<&WalletKey>,
     ) -> Result<(Tally, Option<WalletKey>), EngineError> {
         let now = self.clock.now();
         let mut tx = self.begin(work).await?;
-        let candidates = tx.candidates_page(org, &request.period, after, request.page).await?;
+        let candidates =
+            tx.candidates_page(org, &zones.keys(&request.periods), after, request.page).await?;
         let last = candidates.last().map(|candidate| WalletKey {
             affiliate_id: candidate.affiliate_id.clone(),
             currency: candidate.currency,
@@ -75,7 +79,7 @@ impl Engine {
         let mut payouts = Vec::new();
         let mut decisions = Vec::with_capacity(candidates.len());
         for candidate in candidates.iter().filter(|candidate| in_scope(&request.scope, candidate)) {
-            let (decision, payout) = decide(candidate, request, &self.clock, now);
+            let Decided { decision, payout } = decide(candidate, request, &self.clock, now);
             tally.seen += 1;
             let available = Money::new(candidate.available_minor, candidate.currency);
             match decision.failing.first() {
@@ -160,77 +164,6 @@ impl Engine {
             "requiresApproval": payout.requires_approval,
         });
         self.keep_act(tx, org, work, (action, payout.payout_id.as_str()), detail).await
-    }
-}
-
-pub(super) fn in_scope(scope: &Scope, candidate: &Candidate) -> bool {
-    let kind = candidate.method.as_ref().map(|method| method.kind);
-    scope.has_program(&candidate.program_id)
-        && scope.has_currency(candidate.currency)
-        && kind.is_none_or(|kind| scope.has_method(kind))
-}
-
-/// The method to pay by, if every gate lets the candidate pass; otherwise all that fail.
-pub(super) fn pass(
-    candidate: &Candidate,
-    intent: Intent,
-) -> Result<&CandidateMethod, Vec<GateCheck>> {
-    let failing: Vec<_> =
-        check_gates(candidate, intent).into_iter().filter(|check| !check.passed).collect();
-    match &candidate.method {
-        Some(method) if failing.is_empty() => Ok(method),
-        _ => Err(failing),
-    }
-}
-
-fn decide(
-    candidate: &Candidate,
-    request: &AutoRequest,
-    clock: &Clock,
-    now: DateTime<Utc>,
-) -> (NewDecision, Option<NewPayout>) {
-    let intent = Intent::auto(candidate, now);
-    let (payout, failing) = match pass(candidate, intent) {
-        Err(failing) => (None, failing),
-        Ok(method) => {
-            let payout = new_payout(candidate, method, intent, clock);
-            let (period, run_id) = (Some(request.period.clone()), Some(request.run_id.clone()));
-            (Some(NewPayout { period, run_id, ..payout }), Vec::new())
-        }
-    };
-    let decision = NewDecision {
-        affiliate_id: candidate.affiliate_id.clone(),
-        currency: candidate.currency,
-        program_id: candidate.program_id.clone(),
-        available_minor: candidate.available_minor,
-        payout_id: payout.as_ref().map(|payout| payout.payout_id.clone()),
-        failing,
-    };
-    (decision, payout)
-}
-
-fn new_payout(
-    candidate: &Candidate,
-    method: &CandidateMethod,
-    intent: Intent,
-    clock: &Clock,
-) -> NewPayout {
-    NewPayout {
-        payout_id: clock.mint(),
-        affiliate_id: candidate.affiliate_id.clone(),
-        program_id: candidate.program_id.clone(),
-        currency: candidate.currency,
-        amount_minor: intent.amount_minor,
-        method_id: method.method_id.clone(),
-        method_kind: method.kind,
-        destination_id: method.destination_id.clone(),
-        origin: intent.origin,
-        requires_approval: candidate
-            .approval_minor
-            .is_some_and(|limit| intent.amount_minor > limit),
-        period: None,
-        run_id: None,
-        retry_of: None,
     }
 }
 

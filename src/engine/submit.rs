@@ -79,12 +79,14 @@ impl Engine {
             {
                 continue;
             }
-            match self.submit_lane(work, &lane, &mut rails, &mut tally).await {
+            let mut part = Tally::default();
+            match self.submit_lane(work, &lane, &mut rails, &mut part).await {
                 Err(EngineError::Store(StoreError::Vault(error))) => {
-                    self.leave_sealed(work, &lane, &error, &mut tally).await?;
+                    self.leave_sealed(work, &lane, &error, &mut part).await?;
                 }
                 sent => sent?,
             }
+            tally.merge_of(&lane.org, part)?;
         }
         Ok(tally)
     }
@@ -198,7 +200,10 @@ impl Engine {
             rails.hear(&planned.row, &sent);
             all_accepted &= matches!(sent, Sent::Accepted { .. });
             match recorded {
-                Ok(counted) => tally.merge(counted)?,
+                Ok(counted) => {
+                    work.progress.add(&counted);
+                    tally.merge(counted)?;
+                }
                 Err(error) => failed = Some(error),
             }
         }

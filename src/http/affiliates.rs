@@ -17,7 +17,6 @@ use super::page::{self, Page};
 use super::problem::{Problem, ProblemBody};
 use crate::domain::{AffiliateId, AffiliateStatus, Currency, OrgId, PartnerId, ProgramId};
 use crate::engine::{AffiliateChange, EngineError};
-use crate::jobs::{Definition, Period, Task};
 use crate::store::{AffiliateFilter, AffiliateStand};
 
 /// One person's enrolment in one program.
@@ -245,9 +244,9 @@ pub(super) async fn explain(
     if !engine.store.affiliate_exists(org, &affiliate_id).await? {
         return Err(EngineError::NoAffiliate { affiliate_id }.into());
     }
-    let (payer, now) = (payer(&desk, org), engine.clock.now());
-    let period = payer.map(|(job, period)| period.key(now, job.schedule.zone()));
-    let explained = engine.explain(org, &affiliate_id, &period.unwrap_or_default()).await?;
+    let (payer, now) = (desk.runner.catalog.payer(org), engine.clock.now());
+    let periods = payer.and_then(|job| job.periods(now));
+    let explained = engine.explain(org, &affiliate_id, periods.as_ref()).await?;
     let wallets = explained.wallets.into_iter().map(|wallet| WalletExplained {
         currency: wallet.available.currency,
         available: Amount(wallet.available),
@@ -257,7 +256,7 @@ pub(super) async fn explain(
     let decisions = explained.decisions.into_iter().map(Decision::of);
     Ok(Json(Explained {
         affiliate_id,
-        job: payer.map(|(job, _)| Payer {
+        job: payer.map(|job| Payer {
             job_id: job.job_id.clone(),
             enabled: job.enabled,
             next_due: job.schedule.next(now),
@@ -265,12 +264,4 @@ pub(super) async fn explain(
         wallets: wallets.collect(),
         decisions: decisions.collect::<Result<_, _>>()?,
     }))
-}
-
-/// The job that pays an org's affiliates automatically.
-fn payer<'a>(desk: &'a Desk, org: &OrgId) -> Option<(&'a Definition, Period)> {
-    desk.runner.catalog.iter().find_map(|job| match job.task {
-        Task::RequestPayouts { period, .. } if job.scope.has_org(org) => Some((job, period)),
-        _ => None,
-    })
 }

@@ -17,7 +17,7 @@ use super::problem::{Problem, ProblemBody};
 use super::runs::{Counted, sums};
 use crate::domain::{AffiliateId, Currency, ProgramId, RunId};
 use crate::engine::{EngineError, Preview, Skips, Tally};
-use crate::jobs::{Definition, JobError, JobStanding, Task};
+use crate::jobs::{Definition, Due, JobError, JobStanding};
 
 /// The most instants that are listed.
 const MOST_INSTANTS: i64 = 100;
@@ -236,12 +236,8 @@ pub(super) async fn next(
         return Err(Problem::unreadable("bad_limit", detail));
     }
     let schedule = &known(&desk, &job)?.schedule;
-    let first = schedule.next(desk.engine.clock.now());
-    let instants = std::iter::successors(first, |at| schedule.next(*at));
-    let due = |utc: DateTime<Utc>| {
-        let local = utc.with_timezone(&schedule.zone()).to_rfc3339();
-        DueInstant { utc, local }
-    };
+    let instants = schedule.upcoming(desk.engine.clock.now());
+    let due = |due: Due| DueInstant { utc: due.utc, local: due.local.to_rfc3339() };
     Ok(Json(instants.take(usize::try_from(count).unwrap_or(1)).map(due).collect()))
 }
 
@@ -282,11 +278,10 @@ pub(super) async fn dry_run(
     let limit = page::limit(query.limit)?;
     let after = page::pair(query.cursor.as_deref())?;
     let job = known(&desk, &job)?;
-    let Task::RequestPayouts { period, .. } = job.task else {
+    let Some(periods) = job.periods(desk.engine.clock.now()) else {
         let detail = "only a job that requests payouts can say beforehand what it would do";
         return Err(Problem::conflict("no_dry_run", detail));
     };
-    let period = period.key(desk.engine.clock.now(), job.schedule.zone());
     let (mut tally, mut rows) = (Tally::default(), Vec::new());
     if job.scope.has_org(who.org()) {
         let see = |one: Preview| -> Result<(), EngineError> {
@@ -300,14 +295,14 @@ pub(super) async fn dry_run(
             }
             Ok(())
         };
-        desk.engine.preview_automatic(who.org(), (&period, &job.scope), see).await?;
+        desk.engine.preview_automatic(who.org(), (&periods, &job.scope), see).await?;
     }
     let key = |one: &Preview| format!("{} {}", one.affiliate_id, one.available.currency);
     let page = Page::of(rows, limit, key, would);
     let paid = Skips { count: tally.acted, amount: tally.amounts.clone() };
     Ok(Json(DryRun {
         job_id: job.job_id.clone(),
-        period,
+        period: periods.of(None).key,
         would_pay: Counted {
             reason: "paid".into(),
             count: paid.count,

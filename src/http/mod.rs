@@ -21,6 +21,7 @@ mod jobs;
 mod keys;
 mod me;
 mod methods;
+mod metrics;
 mod page;
 mod payout_acts;
 mod payouts;
@@ -28,6 +29,7 @@ mod problem;
 mod programs;
 mod proxies;
 mod rates;
+mod ready;
 mod requesting;
 mod reversals;
 mod runs;
@@ -44,7 +46,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use utoipa_axum::router::OpenApiRouter;
@@ -58,11 +59,9 @@ use crate::notify::Notifier;
 use door::Door;
 use problem::Problem;
 
+pub use metrics::{Metrics, Numbers, NumbersError};
 pub use proxies::Proxies;
 pub use serve::serve;
-
-/// How long the database may take to say that it is there.
-const READY_TIME: Duration = Duration::from_secs(2);
 
 /// How much of a request is listened to, and how long an answer may take.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +93,8 @@ pub struct Desk {
     pub serves_api: bool,
     /// Who may say for whom they ask.
     pub proxies: Proxies,
+    /// Who may read `/metrics`.
+    pub metrics: Metrics,
 }
 
 /// Every route of the API, with who may use it.
@@ -193,7 +194,8 @@ fn routes(desk: Desk) -> Router {
     let origins = Arc::clone(&desk.cors_origins);
     let routes = spoken
         .route("/livez", get(alive))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(ready::show))
+        .route("/metrics", get(metrics::show))
         .route("/webhooks/{provider}/{org}", post(webhooks::receive))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -204,17 +206,6 @@ fn routes(desk: Desk) -> Router {
 /// The process is up and answers.
 async fn alive() -> &'static str {
     "ok\n"
-}
-
-/// The process answers and so does its database: a proxy may send callers here.
-async fn ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
-    let asked = tokio::time::timeout(READY_TIME, desk.engine.store.database_now()).await;
-    if matches!(asked, Ok(Ok(_))) {
-        return Ok("ok\n");
-    }
-    let detail = "the database does not answer";
-    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail);
-    Err(problem.retry_after(problem::RETRY_AFTER_S))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {

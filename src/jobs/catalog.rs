@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Definition, DefinitionError};
+use super::{Definition, DefinitionError, Task};
+use crate::domain::OrgId;
 
 /// The schedules that ship with the program; `jobs/` in the repository.
 const SHIPPED: [(&str, &str); 6] = [
@@ -27,6 +28,8 @@ pub enum CatalogError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the folder of jobs {} holds no .toml file: check [jobs] dir", path.display())]
     Empty { path: PathBuf },
+    #[error("the job's file {} cannot be read", path.display())]
+    NoFile { path: PathBuf, source: std::io::Error },
     #[error("job {file} cannot be used")]
     BadJob { file: String, source: DefinitionError },
     #[error("there is no job \"{job_id}\": the jobs are {known}")]
@@ -55,17 +58,29 @@ impl Catalog {
         if files.is_empty() {
             return Err(CatalogError::Empty { path: dir.to_owned() });
         }
-        let load = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path).map_err(unreadable)?;
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            parse(&stem, &text)
-        };
-        Ok(Self(files.iter().map(load).collect::<Result<_, _>>()?))
+        Ok(Self(files.iter().map(|path| Self::read(path)).collect::<Result<_, _>>()?))
+    }
+
+    /// Reads the job of one file.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoFile`], [`CatalogError::BadJob`].
+    pub fn read(path: &Path) -> Result<Definition, CatalogError> {
+        let no_file = |source| CatalogError::NoFile { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(no_file)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        parse(&stem, &text)
     }
 
     /// Every job.
     pub fn iter(&self) -> impl Iterator<Item = &Definition> {
         self.0.iter()
+    }
+
+    /// The job that pays an org's affiliates automatically, if there is one.
+    pub fn payer(&self, org: &OrgId) -> Option<&Definition> {
+        let pays = |job: &&Definition| matches!(job.task, Task::RequestPayouts { .. });
+        self.0.iter().filter(pays).find(|job| job.scope.has_org(org))
     }
 
     /// The job of an id.

@@ -1,14 +1,14 @@
 //! A job as an operator writes it: one TOML file, whose stem is the job's id for ever.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::policy::{Misfire, Overlap, Retry, Span};
-use super::{Period, Schedule, ScheduleError};
-use crate::domain::{ApprovalRules, Breaker, Limits, Scope};
+use super::{CalendarKeys, Dst, Schedule, ScheduleError};
+use crate::domain::{ApprovalRules, Breaker, Limits, PeriodLength, Periods, Scope};
 use crate::engine::Keep;
 
 /// What a job does.
@@ -47,7 +47,7 @@ pub enum Task {
     /// `batch`: wallets per transaction; `period`: what a wallet is paid once in.
     RequestPayouts {
         batch: i64,
-        period: Period,
+        period: PeriodLength,
     },
     SubmitTransfers,
     ReconcileTransfers,
@@ -124,6 +124,9 @@ struct File {
     #[serde(default = "utc")]
     timezone: Tz,
     #[serde(default)]
+    dst: Dst,
+    calendar: Option<CalendarKeys>,
+    #[serde(default)]
     misfire: Misfire,
     #[serde(default)]
     overlap: Overlap,
@@ -174,12 +177,12 @@ impl Default for ReleaseParams {
 #[serde(deny_unknown_fields, default)]
 struct RequestParams {
     batch: i64,
-    period: Period,
+    period: PeriodLength,
 }
 
 impl Default for RequestParams {
     fn default() -> Self {
-        Self { batch: 1_000, period: Period::Week }
+        Self { batch: 1_000, period: PeriodLength::Week }
     }
 }
 
@@ -213,8 +216,9 @@ impl Definition {
     /// # Errors
     /// [`DefinitionError`].
     pub fn parse(job_id: &str, text: &str) -> Result<Self, DefinitionError> {
-        let file: File =
-            toml::from_str(text).map_err(|error| DefinitionError::NotAJob(error.to_string()))?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            DefinitionError::NotAJob(renamed(text).unwrap_or_else(|| error.to_string()))
+        })?;
         check_scope(file.kind, &file.scope)?;
         check_spending(&file)?;
         let task = task(file.kind, file.params)?;
@@ -233,7 +237,7 @@ impl Definition {
             kind: file.kind,
             description: file.description,
             enabled: file.enabled,
-            schedule: Schedule::parse(&file.schedule, file.timezone)?,
+            schedule: Schedule::parse(&file.schedule, file.timezone, file.calendar, file.dst)?,
             misfire: file.misfire,
             overlap: file.overlap,
             jitter: file.jitter,
@@ -249,6 +253,25 @@ impl Definition {
             breaker: file.breaker,
             hash: hex::encode(&Sha256::digest(text.as_bytes())[..8]),
         })
+    }
+}
+
+/// Says what to write for a key that has another name now.
+fn renamed(text: &str) -> Option<String> {
+    let table: toml::Table = text.parse().ok()?;
+    let old = table.get("timeout_ms")?;
+    let span = old.as_integer().and_then(|old| TimeDelta::try_milliseconds(old.max(0)));
+    let span = span.map_or_else(half_an_hour, Span);
+    Some(format!(
+        "timeout_ms is now a span of time: write timeout = \"{span}\" instead of timeout_ms = {old}"
+    ))
+}
+
+impl Definition {
+    /// The periods that a run for `instant` pays; `None` for a job that requests no payouts.
+    pub fn periods(&self, instant: DateTime<Utc>) -> Option<Periods> {
+        let Task::RequestPayouts { period: length, .. } = self.task else { return None };
+        Some(Periods { length, instant, zone: self.schedule.zone() })
     }
 }
 
@@ -356,7 +379,7 @@ mod tests {
     #[test]
     fn a_file_with_its_defaults_is_a_job() {
         let job = Definition::parse("auto-payout", WEEKLY).expect("a job");
-        assert_eq!(job.task, Task::RequestPayouts { batch: 1_000, period: Period::Week });
+        assert_eq!(job.task, Task::RequestPayouts { batch: 1_000, period: PeriodLength::Week });
         assert_eq!(job.schedule.zone(), chrono_tz::America::New_York);
         assert_eq!(job.misfire, Misfire::default());
     }

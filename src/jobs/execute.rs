@@ -5,14 +5,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, warn};
 
+use super::seen::{Beginning, Seen};
 use super::tick::in_time;
 use super::{
     Definition, JobKind, RunError, Runner, Task, audit_ledger, prune, reconcile_transfers,
     release_holds, request_payouts, submit_transfers,
 };
-use crate::domain::Actor;
+use crate::domain::{Actor, Periods};
 use crate::engine::{EngineError, Reach, Tally, Work};
 use crate::store::{NewRun, RunEnd, RunLease, RunRow, StoreError};
 
@@ -69,6 +70,22 @@ impl Assignment {
     }
 }
 
+impl Assignment {
+    /// What is seen of it from outside, as it begins.
+    fn beginning<'a>(&'a self, job: &'a Definition, replica_id: &'a str) -> Beginning<'a> {
+        Beginning {
+            job,
+            lease: &self.lease,
+            attempt: self.attempt,
+            trigger: &self.trigger,
+            scheduled_for: self.scheduled_for,
+            requested_by: &self.requested_by,
+            replica_id,
+            plan_hash: self.plan_hash.as_deref(),
+        }
+    }
+}
+
 /// What stopped a run before it was done by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stopped {
@@ -96,17 +113,18 @@ impl Runner {
         assignment: Assignment,
         outer: &CancellationToken,
     ) -> Result<RunRow, RunError> {
-        let started = self.engine.clock.now();
-        self.tell_started(job, &assignment, started);
+        let seen = Seen::started(assignment.beginning(job, self.worker_id()), &self.engine.clock);
         // Its own token: a time-out or a lost lease stops this run and no other.
         let stop = outer.child_token();
         let lease = assignment.lease.clone();
-        let work = Work::by_run(Actor::job(&job.job_id), lease.clone(), stop.clone());
+        let mut work = Work::by_run(Actor::job(&job.job_id), lease.clone(), stop.clone());
+        work.progress = seen.progress.clone();
         let mut tally = Tally::default();
         let mut stopped = Stopped::No;
         let outcome = {
             let task = self.perform(job, &work, &assignment, &mut tally);
-            let signs_of_life = self.show_signs_of_life(&lease, &stop);
+            let task = task.instrument(seen.span.clone());
+            let signs_of_life = self.show_signs_of_life(&lease, &seen, &stop);
             let timeout = tokio::time::sleep(job.timeout.to_std());
             let cut_off = tokio::time::sleep(job.timeout.to_std().saturating_add(WIND_DOWN));
             tokio::pin!(task, signs_of_life, timeout, cut_off);
@@ -132,7 +150,7 @@ impl Runner {
         let early = stop.is_cancelled() || self.abort.is_cancelled();
         let end = run_end(job.kind, &outcome, tally, (stopped, early));
         let verdict = self.judge(job, &assignment, &outcome, &end.0, stopped);
-        self.finish(job, &assignment, &end, verdict, started).await?;
+        self.finish(job, &assignment, &end, verdict, &seen).await?;
         let row = self.engine.store.run(&lease.run_id).await?;
         row.ok_or_else(|| StoreError::Gone { what: "run", id: lease.run_id.to_string() }.into())
     }
@@ -152,8 +170,8 @@ impl Runner {
             }
             Task::RequestPayouts { batch, period } => {
                 let due = assignment.scheduled_for.unwrap_or_else(|| engine.clock.now());
-                let period = period.key(due, job.schedule.zone());
-                request_payouts::run(engine, work, job, &assignment.lease.run_id, period, batch)
+                let periods = Periods { length: period, instant: due, zone: job.schedule.zone() };
+                request_payouts::run(engine, work, job, &assignment.lease.run_id, periods, batch)
                     .await
             }
             Task::SubmitTransfers => submit_transfers::run(engine, work, reach, scope).await,
@@ -166,12 +184,13 @@ impl Runner {
 
     /// Renews the lease for as long as it is polled. It goes on beside the run, never instead of
     /// it: a transaction of the run may hold what the renewal waits for.
-    async fn show_signs_of_life(&self, lease: &RunLease, stop: &CancellationToken) {
+    async fn show_signs_of_life(&self, lease: &RunLease, seen: &Seen, stop: &CancellationToken) {
         let heartbeat = self.engine.settings.heartbeat.to_std().unwrap_or(Duration::from_secs(5));
         let trusted = self.engine.settings.lease.to_std().unwrap_or_default();
         let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(heartbeat).await;
+            seen.goes_on(self.engine.clock.now());
             match in_time("a sign of life", self.renew(lease)).await {
                 Ok(true) => renewed = Instant::now(),
                 Ok(false) => stop.cancel(),
@@ -225,12 +244,11 @@ impl Runner {
         assignment: &Assignment,
         (end, tally): &(RunEnd, Tally),
         verdict: Verdict,
-        started: DateTime<Utc>,
+        seen: &Seen,
     ) -> Result<(), StoreError> {
         let now = self.engine.clock.now();
         let lease = &assignment.lease;
-        let held = self.record(job, lease, end, (verdict, now)).await?;
-        let (code, message) = end.error.clone().unzip();
+        let held = self.record(job, lease, (end, tally), (verdict, now), seen).await?;
         let outcome = match (held, verdict) {
             (true, Verdict::Released) => "released",
             (true, _) => end.state,
@@ -240,18 +258,8 @@ impl Runner {
                 _ => "lost",
             },
         };
-        let next = if let Verdict::Again(at) = verdict { Some(at.to_rfc3339()) } else { None };
-        info!(event = "job.run.finished", job_id = job.job_id, job_kind = job.kind.as_str(),
-              run_id = %lease.run_id, attempt = assignment.attempt, trigger = assignment.trigger,
-              outcome, duration_seconds = (now - started).as_seconds_f64(),
-              replica_id = self.settings.worker_id, lease_token = lease.token,
-              counts.seen = end.seen, counts.acted = end.acted, counts.skipped = end.skipped,
-              counts.failed = end.failed, amounts = serde_json::to_string(&tally.amounts).unwrap_or_default(), report = end.report,
-              error.code = code, error.message = message, retryable = held && next.is_some());
-        if let Some(next_run_at) = next.filter(|_| held) {
-            info!(event = "job.run.retry_scheduled", job_id = job.job_id, run_id = %lease.run_id,
-                  attempt = assignment.attempt + 1, next_run_at, reason = end.state);
-        }
+        let again = if let Verdict::Again(at) = verdict { Some(at).filter(|_| held) } else { None };
+        seen.ended((end, tally), outcome, (now, again));
         Ok(())
     }
 
@@ -261,8 +269,9 @@ impl Runner {
         &self,
         job: &Definition,
         lease: &RunLease,
-        end: &RunEnd,
+        (end, tally): (&RunEnd, &Tally),
         (verdict, now): (Verdict, DateTime<Utc>),
+        seen: &Seen,
     ) -> Result<bool, StoreError> {
         let mut tries = 1;
         loop {
@@ -278,6 +287,9 @@ impl Runner {
                     let words = format!("run {} {}", lease.run_id, end.state);
                     self.pause_after_failure(&mut tx, &job.job_id, &words, now).await?;
                 }
+                if held {
+                    seen.keep(&mut tx, lease, (end, tally), now).await?;
+                }
                 tx.commit().await?;
                 Ok(held)
             };
@@ -290,15 +302,6 @@ impl Runner {
                 done => return done,
             }
         }
-    }
-
-    fn tell_started(&self, job: &Definition, assignment: &Assignment, started: DateTime<Utc>) {
-        let Assignment { lease, scheduled_for, trigger, requested_by, .. } = assignment;
-        info!(event = "job.run.started", job_id = job.job_id, job_kind = job.kind.as_str(),
-              run_id = %lease.run_id, attempt = assignment.attempt, trigger, scheduled_for = scheduled_for.map(|at| at.to_rfc3339()),
-              lag_seconds = scheduled_for.map(|due| (started - due).num_seconds()),
-              requested_by, replica_id = self.settings.worker_id, lease_token = lease.token,
-              definition_hash = job.hash, plan_hash = assignment.plan_hash);
     }
 }
 
@@ -327,11 +330,7 @@ fn run_end(
             Some(("timed_out".to_owned(), words.to_owned()))
         }
         Ok(()) => None,
-        Err(error) => {
-            let (code, message) = (error.code(), chain(error));
-            error!(event = "job.run.error", kind = kind.as_str(), code, message);
-            Some((code.to_owned(), message))
-        }
+        Err(error) => Some((error.code().to_owned(), chain(error))),
     };
     let state = match outcome {
         Err(_) => "failed",

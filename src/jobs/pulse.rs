@@ -14,14 +14,19 @@ pub struct Pulse(Arc<Heart>);
 struct Heart {
     /// In milliseconds since 1970; [`NEVER`] before the first look.
     last: AtomicI64,
+    /// Whether the process looks at all: one that only serves the API does not.
+    expected: AtomicBool,
     draining: AtomicBool,
 }
 
+/// A look that is longer ago than this went wrong, or hangs.
+const STALE_AFTER: TimeDelta = TimeDelta::seconds(30);
 const NEVER: i64 = i64::MIN;
 
 impl Default for Heart {
     fn default() -> Self {
-        Self { last: AtomicI64::new(NEVER), draining: AtomicBool::new(false) }
+        let no = || AtomicBool::new(false);
+        Self { last: AtomicI64::new(NEVER), expected: no(), draining: no() }
     }
 }
 
@@ -42,6 +47,17 @@ impl Pulse {
     /// How long ago that was; `None` before the first one.
     pub fn age(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         self.last().map(|last| now - last)
+    }
+
+    /// From now on the process is expected to look: until it has, it is not ready.
+    pub fn expect(&self) {
+        self.0.expected.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it looked lately, or need not look at all.
+    pub fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        let expected = self.0.expected.load(Ordering::SeqCst);
+        !expected || self.age(now).is_some_and(|age| age <= STALE_AFTER)
     }
 
     /// From now on the process is stopping: it takes on nothing more.
@@ -68,5 +84,16 @@ mod tests {
         let later = now + TimeDelta::seconds(31);
         assert_eq!(pulse.age(later), Some(TimeDelta::seconds(31)));
         assert!(pulse.draining());
+    }
+
+    #[test]
+    fn a_pulse_is_fresh_for_thirty_seconds_and_not_before_the_first_look() {
+        let (pulse, now) = (Pulse::default(), DateTime::UNIX_EPOCH);
+        assert!(pulse.is_fresh(now), "who does not look is not waited for");
+        pulse.expect();
+        assert!(!pulse.is_fresh(now));
+        pulse.beat(now);
+        assert!(pulse.is_fresh(now + TimeDelta::seconds(30)));
+        assert!(!pulse.is_fresh(now + TimeDelta::milliseconds(30_001)));
     }
 }

@@ -14,7 +14,8 @@ pub async fn run(
 ) -> Result<(), EngineError> {
     for (org, program) in engine.programs_to_release(true).await? {
         if scope.has_org(&org) && scope.has_program(&program) {
-            tally.merge(engine.release_program(work, &org, &program, batch).await?)?;
+            let released = engine.release_program(work, &org, &program, batch).await?;
+            tally.merge_of(&org, released)?;
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::Assignment;
+use super::seen;
 use super::tick::{Mind, in_time, paused};
 use super::{Catalog, CatalogError, Definition, Pulse};
 use crate::domain::{Actor, BatchId, RunId};
@@ -87,8 +88,7 @@ impl Runner {
             // Another replica may know the job, but not for ever.
             let waits = self.engine.clock.now() - run.created_at;
             if waits > ORPHANED_AFTER {
-                self.skip(&run.run_id, ("skipped", "orphaned: no replica has this job any more"))
-                    .await?;
+                self.skip(run, ("skipped", "orphaned: no replica has this job any more")).await?;
             }
             return Ok(());
         };
@@ -99,7 +99,7 @@ impl Runner {
         if let Some(pause) = pause.filter(|_| by_schedule) {
             // One that was tried did take place.
             let state = if run.attempt > 1 { "cancelled" } else { "skipped" };
-            self.skip(&run.run_id, (state, &paused(pause))).await?;
+            self.skip(run, (state, &paused(pause))).await?;
             return Ok(());
         }
         let lease = self.new_lease(run.run_id.clone());
@@ -111,10 +111,12 @@ impl Runner {
         Ok(())
     }
 
-    async fn skip(&self, run: &RunId, words: (&'static str, &str)) -> Result<(), StoreError> {
+    async fn skip(&self, run: &RunRow, words: (&'static str, &str)) -> Result<(), StoreError> {
         let mut tx = self.engine.store.begin().await?;
-        tx.run_skip(run, words, self.engine.clock.now()).await?;
-        tx.commit().await
+        tx.run_skip(&run.run_id, words, self.engine.clock.now()).await?;
+        tx.commit().await?;
+        seen::given_up(run, words.1);
+        Ok(())
     }
 
     /// Runs a job now because a person asked, enabled or not, and returns its ended run. It is

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::look::{Intent, intents};
+use super::seen;
 use super::{Definition, Overlap, Runner};
 use crate::domain::{Actor, RunId};
-use crate::store::{DefinitionRow, LostRun, NewRun, PauseRow, StoreError, Tx};
+use crate::store::{DefinitionRow, NewRun, PauseRow, StoreError, Tx};
 
 /// The longest that one question to the database may take; a stalled one must not end all looks.
 const LONGEST_QUESTION: Duration = Duration::from_secs(10);
@@ -78,7 +79,9 @@ impl Runner {
         }
         outcome = outcome.and(in_time("the replicas", self.show_itself(database_now)).await);
         if outcome.is_ok() {
-            self.pulse.beat(self.engine.clock.now());
+            let done = self.engine.clock.now();
+            self.pulse.beat(done);
+            seen::ticked(done);
         }
         outcome
     }
@@ -149,7 +152,7 @@ impl Runner {
         tx.watermark_set(key, last).await?;
         tx.commit().await?;
         for run in runs.iter().filter(|run| inserted.contains(&run.run_id)) {
-            tell_skipped(run);
+            seen::skipped(run);
         }
         Ok(())
     }
@@ -195,7 +198,7 @@ impl Runner {
             self.pause_after_failure(&mut tx, &run.job_id, &words, now).await?;
         }
         tx.commit().await?;
-        lost.iter().for_each(tell_lost);
+        lost.iter().for_each(seen::lost);
         Ok(())
     }
 
@@ -269,24 +272,6 @@ fn overlap(policy: Overlap, open: &[(RunId, String)]) -> Option<String> {
 
 pub(super) fn paused(pause: &PauseRow) -> String {
     format!("paused by {}: {}", pause.paused_by, pause.reason)
-}
-
-fn tell_skipped(run: &NewRun) {
-    let Some(reason) = &run.skipped else { return };
-    warn!(event = "job.run.skipped", job_id = run.job_id, job_kind = run.kind, run_id = %run.run_id,
-          trigger = run.trigger_kind, scheduled_for = run.scheduled_for.map(|at| at.to_rfc3339()),
-          reason);
-}
-
-fn tell_lost(run: &LostRun) {
-    let again = run.is_tried_again();
-    let attempt = if again { run.attempt - 1 } else { run.attempt };
-    warn!(event = "job.run.lost", job_id = run.job_id, run_id = %run.run_id, attempt,
-          replica_id = run.worker_id, retryable = again);
-    if again {
-        info!(event = "job.run.retry_scheduled", job_id = run.job_id, run_id = %run.run_id,
-              attempt = run.attempt, reason = "lost");
-    }
 }
 
 /// What a question to the database comes to, if it does in time.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt;
+use metrics::counter;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -189,6 +190,8 @@ impl Notifier {
                 debug!(event = "notify.attempted", org_id = %org, endpoint_id = %endpoint,
                        event_id = %one.event_id, kind = %one.kind, attempt = one.attempts + 1,
                        status = answer.status, problem = answer.problem.as_deref());
+                let outcome = if answer.problem.is_none() { "delivered" } else { "failed" };
+                counter!("payoutd_webhook_attempts_total", "outcome" => outcome).increment(1);
                 self.judge(one, answer, now)
             })
             .collect();

@@ -3,29 +3,33 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::dialect::sql;
+use super::dialect::{Value, sql};
 use super::{Store, StoreError, Tx};
 use crate::domain::{
     AffiliateId, AffiliateStatus, Candidate, CandidateMethod, Currency, DestinationId, MethodId,
-    MethodKind, MethodStatus, Money, OrgId, PayoutId, PayoutOrigin, ProgramId, ProgramStatus,
-    WalletKey, WalletStatus,
+    MethodKind, MethodStatus, Money, OrgId, PayoutId, PayoutOrigin, Periods, ProgramId,
+    ProgramStatus, WalletKey, WalletStatus,
 };
 
-// $1 org, $2 period. `$method` says which of the affiliate's methods it is about.
+// $1 org; the rows are time zones and the period that is now in each. `$method` says which of the
+// affiliate's methods it is about.
 macro_rules! candidates {
     ($($tail:literal),+) => { candidates!(@ "m.is_default = 1", $($tail),+) };
     (@ $method:literal, $($tail:literal),+) => { concat!("
+    WITH periods(timezone, period) AS MATERIALIZED ({rows})
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
-           p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id,
+           p.timezone, p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id,
            m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
            CAST(CASE WHEN EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
-                  AND o.currency = w.currency AND o.origin = 'auto' AND o.period = $2)
+                  AND o.currency = w.currency AND o.origin = 'auto'
+                  AND o.period = periods.period)
                THEN 1 ELSE 0 END AS BIGINT) AS paid_in_period
     FROM wallets w
     JOIN affiliates a ON a.org_id = w.org_id AND a.affiliate_id = w.affiliate_id
     JOIN programs p ON p.org_id = w.org_id AND p.program_id = w.program_id
+    LEFT JOIN periods ON periods.timezone = COALESCE(p.timezone, '')
     LEFT JOIN program_currencies pc
       ON pc.org_id = w.org_id AND pc.program_id = w.program_id AND pc.currency = w.currency
     LEFT JOIN payout_methods m
@@ -38,19 +42,20 @@ macro_rules! candidates_page {
     ($lock:literal) => {
         candidates!(
             "AND w.available_minor <> 0
-      AND (w.affiliate_id, w.currency) > ($3, $4)
-    ORDER BY w.affiliate_id, w.currency LIMIT $5",
+      AND (w.affiliate_id, w.currency) > ($2, $3)
+    ORDER BY w.affiliate_id, w.currency LIMIT $4",
             $lock
         )
     };
 }
+const ZONES: &str = "SELECT DISTINCT COALESCE(p.timezone, '') FROM programs p WHERE p.org_id = $1";
 const CANDIDATES_PAGE: &str = candidates_page!(" {lock:w}");
 const CANDIDATES_AFTER: &str = candidates_page!("");
 const CANDIDATE_LOCK: &str = candidates!(
-    @ "(m.method_id = $5 OR ($5 = '' AND m.is_default = 1))",
-    "AND w.affiliate_id = $3 AND w.currency = $4 {lock:w}"
+    @ "(m.method_id = $4 OR ($4 = '' AND m.is_default = 1))",
+    "AND w.affiliate_id = $2 AND w.currency = $3 {lock:w}"
 );
-const CANDIDATES_OF_AFFILIATE: &str = candidates!("AND w.affiliate_id = $3 ORDER BY w.currency");
+const CANDIDATES_OF_AFFILIATE: &str = candidates!("AND w.affiliate_id = $2 ORDER BY w.currency");
 
 // What waits to be sent is what the index `payouts_queued` holds, word for word: what was approved,
 // or needs nobody's approval.
@@ -75,7 +80,7 @@ macro_rules! queued {
     SELECT q.payout_id, q.amount_minor, q.origin, q.destination_id AS pinned_id,
            q.affiliate_id, q.currency, q.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
-           p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor,
+           p.timezone, p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor,
            CAST(NULL AS BIGINT) AS approval_minor, m.method_id,
            m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
            CAST(0 AS BIGINT) AS paid_in_period
@@ -98,6 +103,35 @@ const MEMBERS: &str = queued!(
     ORDER BY q.payout_id"
 );
 
+/// The time zones that an org's programs are in; `''` stands for programs that have none.
+#[derive(Debug, Clone)]
+pub struct ProgramZones(Vec<String>);
+
+/// A zone's name, and the key of the period that is meant there.
+pub type ZonePeriod = (String, String);
+
+impl ProgramZones {
+    /// The period of each zone.
+    pub fn keys(&self, periods: &Periods) -> Vec<ZonePeriod> {
+        let key = |zone: &String| {
+            let name = Some(zone.as_str()).filter(|name| !name.is_empty());
+            (zone.clone(), periods.of(name).key)
+        };
+        // A list of rows is never empty.
+        Self::no_keys().into_iter().chain(self.0.iter().map(key)).collect()
+    }
+
+    /// No period in any zone: nothing was paid in it.
+    pub fn no_keys() -> Vec<ZonePeriod> {
+        vec![("no zone".to_owned(), String::new())]
+    }
+}
+
+fn rows_of(periods: &[ZonePeriod]) -> Vec<Vec<Value>> {
+    let row = |(zone, key): &ZonePeriod| vec![zone.as_str().into(), key.as_str().into()];
+    periods.iter().map(row).collect()
+}
+
 #[derive(Debug, FromRow)]
 struct CandidateRow {
     affiliate_id: AffiliateId,
@@ -107,6 +141,7 @@ struct CandidateRow {
     wallet_status: WalletStatus,
     affiliate_status: AffiliateStatus,
     program_status: ProgramStatus,
+    timezone: Option<String>,
     auto_payout: i64,
     min_payout_minor: Option<i64>,
     approval_minor: Option<i64>,
@@ -136,6 +171,7 @@ impl CandidateRow {
             affiliate_status: self.affiliate_status,
             wallet_status: self.wallet_status,
             program_status: self.program_status,
+            timezone: self.timezone,
             auto_payout: self.auto_payout == 1,
             min_payout_minor: self.min_payout_minor,
             approval_minor: self.approval_minor,
@@ -194,6 +230,15 @@ impl QueuedRow {
 }
 
 impl Store {
+    /// The time zones that an org's programs are in.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn program_zones(&self, org: &OrgId) -> Result<ProgramZones, StoreError> {
+        let rows: Vec<(String,)> = sql(ZONES).bind(org).read_all(&self.pools).await?;
+        Ok(ProgramZones(rows.into_iter().map(|(zone,)| zone).collect()))
+    }
+
     /// One affiliate's wallets as the gates see them, for `explain`.
     ///
     /// # Errors
@@ -202,10 +247,10 @@ impl Store {
         &self,
         org: &OrgId,
         affiliate: &AffiliateId,
-        period: &str,
+        periods: &[ZonePeriod],
     ) -> Result<Vec<Candidate>, StoreError> {
-        let query = sql(CANDIDATES_OF_AFFILIATE).bind(org).bind(period).bind(affiliate);
-        let rows: Vec<CandidateRow> = query.read_all(&self.pools).await?;
+        let query = sql(CANDIDATES_OF_AFFILIATE).bind(org).bind(affiliate);
+        let rows: Vec<CandidateRow> = query.read_all_with(&self.pools, &rows_of(periods)).await?;
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
@@ -217,14 +262,14 @@ impl Store {
     pub async fn candidates_after(
         &self,
         org: &OrgId,
-        period: &str,
+        periods: &[ZonePeriod],
         after: Option<&WalletKey>,
         limit: i64,
     ) -> Result<Vec<Candidate>, StoreError> {
         let (affiliate, currency) =
             after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
-        let query = sql(CANDIDATES_AFTER).bind(org).bind(period).bind(affiliate).bind(currency);
-        let rows: Vec<CandidateRow> = query.bind(limit).read_all(&self.pools).await?;
+        let query = sql(CANDIDATES_AFTER).bind(org).bind(affiliate).bind(currency).bind(limit);
+        let rows: Vec<CandidateRow> = query.read_all_with(&self.pools, &rows_of(periods)).await?;
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
@@ -255,14 +300,14 @@ impl Tx {
     pub async fn candidates_page(
         &mut self,
         org: &OrgId,
-        period: &str,
+        periods: &[ZonePeriod],
         after: Option<&WalletKey>,
         limit: i64,
     ) -> Result<Vec<Candidate>, StoreError> {
         let (affiliate, currency) =
             after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
-        let query = sql(CANDIDATES_PAGE).bind(org).bind(period).bind(affiliate).bind(currency);
-        let rows: Vec<CandidateRow> = query.bind(limit).all(self).await?;
+        let query = sql(CANDIDATES_PAGE).bind(org).bind(affiliate).bind(currency).bind(limit);
+        let rows: Vec<CandidateRow> = query.all_with(self, &rows_of(periods)).await?;
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
@@ -274,10 +319,11 @@ impl Tx {
         wallet: &WalletKey,
         method: Option<&str>,
     ) -> Result<Option<Candidate>, StoreError> {
-        // No period: it is about what a person asks.
-        let query = sql(CANDIDATE_LOCK).bind(org).bind("").bind(&wallet.affiliate_id);
+        let query = sql(CANDIDATE_LOCK).bind(org).bind(&wallet.affiliate_id);
         let query = query.bind(&wallet.currency).bind(method.unwrap_or_default());
-        let row: Option<CandidateRow> = query.maybe(self).await?;
+        // No period: it is about what a person asks.
+        let periods = rows_of(&ProgramZones::no_keys());
+        let row: Option<CandidateRow> = query.all_with(self, &periods).await?.pop();
         Ok(row.map(CandidateRow::into_candidate))
     }
 

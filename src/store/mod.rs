@@ -34,6 +34,7 @@ mod replicas;
 mod reversals;
 mod runs;
 mod sealed;
+mod seen;
 mod submissions;
 mod transfers;
 mod unsealed;
@@ -50,7 +51,7 @@ pub use api_keys::{ApiKeyRow, NewApiKey};
 pub use attempts::{AttemptedRow, LostRun, Reopening};
 pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
-pub use candidates::{Queue, QueuedPayout};
+pub use candidates::{ProgramZones, Queue, QueuedPayout, ZonePeriod};
 pub use circuits::CircuitRow;
 pub use commissions::{Accrual, Allocation, CommissionRow, Released};
 pub use decisions::{DecisionCount, DecisionRow, NewDecision};
@@ -81,6 +82,7 @@ pub use replicas::{DefinitionRow, ReplicaRow};
 pub use reversals::{CommissionStanding, NewReversal, ReversalRow};
 pub use runs::{NewRun, RunEnd, RunLease, RunRow};
 pub use sealed::{SEALED, SealedAnew, SealedColumn, Tried};
+pub use seen::{JobStanding, Observer, OpenPayouts, Passed};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
 pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};
@@ -93,6 +95,7 @@ use crate::vault::{Vault, VaultError};
 pub struct Store {
     pools: Pools,
     vault: Vault,
+    observer: Observer,
 }
 
 /// What can go wrong at the database. Display says what was tried; the source says why.
@@ -158,7 +161,7 @@ impl Store {
     /// [`StoreError::UnknownUrl`] or [`StoreError::Unreachable`].
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
         let pools = Pools::open(url, max_connections, true).await?;
-        Ok(Self { pools, vault: Vault::locked() })
+        Ok(Self { pools, vault: Vault::locked(), observer: Observer::default() })
     }
 
     /// Opens the database at `url` as [`Store::open`] does, but makes nothing that is not there.
@@ -167,12 +170,18 @@ impl Store {
     /// As [`Store::open`], also for a file that does not exist.
     pub async fn open_existing(url: &str, max_connections: u32) -> Result<Self, StoreError> {
         let pools = Pools::open(url, max_connections, false).await?;
-        Ok(Self { pools, vault: Vault::locked() })
+        Ok(Self { pools, vault: Vault::locked(), observer: Observer::default() })
     }
 
     /// The same store with a vault: what is sealed opens, and new things can be sealed.
     pub fn with_vault(self, vault: Vault) -> Self {
         Self { vault, ..self }
+    }
+
+    /// The same store, whose observer hears of every payout that came to a status, once that is
+    /// durable.
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Whether the tables are what this program expects.
@@ -211,7 +220,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`] if no connection comes free or the database is gone.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        self.pools.begin(self.vault.clone()).await
+        let mut tx = self.pools.begin(self.vault.clone()).await?;
+        tx.observer = self.observer.clone();
+        Ok(tx)
     }
 
     /// The database's own clock, for leases.

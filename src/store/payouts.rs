@@ -4,17 +4,18 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
+use super::seen::Passed;
 use super::{StoreError, Tx};
 use crate::domain::{
-    Actor, AffiliateId, Currency, DestinationId, MethodId, MethodKind, OrgId, PayoutId,
-    PayoutOrigin, PayoutStatus, ProgramId, RunId,
+    Actor, AffiliateId, Currency, DestinationId, MethodId, MethodKind, Money, OrgId, PayoutId,
+    PayoutOrigin, PayoutStatus, Period, ProgramId, RunId,
 };
 
 const PAYOUT_INSERT: &str = "
     INSERT INTO payouts (org_id, payout_id, affiliate_id, program_id, currency, amount_minor,
                          method_id, method_kind, destination_id, status, version, origin, period,
                          run_id, retry_of, requested_by, requested_at, updated_at,
-                         requires_approval)
+                         requires_approval, period_from, period_until)
     {rows}";
 const EVENT_INSERT: &str = "
     INSERT INTO payout_events (org_id, payout_id, version, status, actor, reason, occurred_at)
@@ -78,7 +79,7 @@ const PAYOUTS_MOVE: &str = "
     FROM moved
     WHERE payouts.org_id = $1 AND payouts.payout_id = moved.payout_id
       AND payouts.status IN ($4, $5)
-    RETURNING payouts.payout_id, payouts.affiliate_id, payouts.currency, payouts.amount_minor,
+    RETURNING payouts.payout_id, payouts.affiliate_id, payouts.currency, payouts.amount_minor, payouts.method_kind,
               payouts.version";
 
 /// A payout to be inserted; it starts `pending`.
@@ -98,7 +99,7 @@ pub struct NewPayout {
     /// It waits until somebody approves it.
     pub requires_approval: bool,
     /// The period that an automatic payout belongs to.
-    pub period: Option<String>,
+    pub period: Option<Period>,
     pub run_id: Option<RunId>,
     pub retry_of: Option<PayoutId>,
 }
@@ -119,6 +120,7 @@ pub struct MovedPayout {
     pub affiliate_id: AffiliateId,
     pub currency: Currency,
     pub amount_minor: i64,
+    method_kind: MethodKind,
     version: i64,
 }
 
@@ -148,13 +150,15 @@ impl Tx {
                 (&PayoutStatus::Pending).into(),
                 1.into(),
                 (&p.origin).into(),
-                p.period.clone().into(),
+                p.period.as_ref().map(|period| period.key.clone()).into(),
                 p.run_id.as_ref().into(),
                 p.retry_of.as_ref().into(),
                 actor.as_str().into(),
                 now.into(),
                 now.into(),
                 i64::from(p.requires_approval).into(),
+                Value::Time(p.period.as_ref().map(|period| period.from)),
+                Value::Time(p.period.as_ref().map(|period| period.until)),
             ]
         };
         sql(PAYOUT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
@@ -162,6 +166,11 @@ impl Tx {
             event_row(org, (&p.payout_id, 1), PayoutStatus::Pending, actor, "requested", now)
         };
         sql(EVENT_INSERT).run_with(self, &payouts.iter().map(row).collect::<Vec<_>>()).await?;
+        self.passed.extend(payouts.iter().map(|p| Passed {
+            kind: p.method_kind,
+            status: PayoutStatus::Pending,
+            amount: Money::new(p.amount_minor, p.currency),
+        }));
         Ok(())
     }
 
@@ -277,6 +286,11 @@ impl Tx {
         };
         let rows: Vec<_> = moved.iter().map(row).collect();
         sql(EVENT_INSERT).run_with(self, &rows).await?;
+        self.passed.extend(moved.iter().map(|p| Passed {
+            kind: p.method_kind,
+            status: to,
+            amount: Money::new(p.amount_minor, p.currency),
+        }));
         Ok(moved)
     }
 }

@@ -162,6 +162,44 @@ fn the_next_instants_of_a_job_are_told_in_utc_and_in_its_zone() {
 }
 
 #[test]
+fn a_job_is_checked_before_it_is_deployed() {
+    let place = Place::bare();
+    let head = "kind = \"request_payouts\"\nenabled = false\ntimezone = \"America/New_York\"\n";
+    let job = |keys: &str| place.write("new/payday.toml", &format!("{head}{keys}"));
+    job("schedule = \"30 2 * * *\"\n[calendar]\nday_of_month = 25\nholidays = [\"2099-12-25\"]");
+    let validate = ["job", "validate", "new/payday.toml"];
+    place.run(&validate).code(0).says(&[]);
+    let checked = place.json(&validate);
+    assert_eq!((&checked["ok"], &checked["job_id"]), (&true.into(), &"payday".into()));
+    assert_eq!(checked["next"].as_array().map(Vec::len), Some(5));
+    let words = checked["in_words"].as_str().expect("words");
+    assert!(words.contains("day 25 of the month or the next business day"), "{words}");
+    let warning = checked["warnings"][0].as_str().expect("a warning");
+    assert!(warning.contains("02:30 in America/New_York"), "{warning}");
+    let checked = place.json(&["--set", "jobs.dir=new", "config", "check"]);
+    assert_eq!(checked["jobs"][0]["warnings"][0].as_str(), Some(warning));
+    assert_eq!(checked["jobs"][0]["next"].as_array().map(Vec::len), Some(5));
+    for (keys, words) in [
+        ("schedule = \"15,45 2 * * *\"", "loses 02:15, 02:45 on 2026-03-08"),
+        ("schedule = \"@daily\"\ndst = \"run\"", "dst"),
+        ("schedule = \"@daily\"\n[calendar]\nholiday = []", "holiday"),
+        (
+            "schedule = \"@weekly\"\n[calendar]\nnet_days = 30",
+            "[calendar] net_days chooses the day",
+        ),
+        ("schedule = \"@daily\"\ntimeout_ms = 1800000", "timeout = \"30m\""),
+    ] {
+        job(keys);
+        place.run(&validate).code(2).says(&["payday.toml", words]);
+    }
+    job("schedule = \"15,45 2 * * *\"\ndst = \"skip\"");
+    place.run(&validate).code(0);
+    place.run(&["job", "validate", "auto-payout"]).code(0);
+    place.run(&["job", "validate", "auto-payuot"]).code(2).says(&["auto-payuot"]);
+    place.run(&["job", "validate", "none.toml"]).code(2).says(&["none.toml cannot be read"]);
+}
+
+#[test]
 fn the_check_of_the_settings_names_a_job_that_cannot_be_used() {
     let place = Place::bare();
     let checked = place.json(&["config", "check"]);

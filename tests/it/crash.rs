@@ -7,7 +7,7 @@ use payoutd::domain::Scope;
 use payoutd::engine::{AutoRequest, Engine, EngineSettings, Planned, Reach};
 use serde_json::json;
 
-use crate::harness::{Harness, program};
+use crate::harness::{Harness, program, week_of};
 
 async fn payout(h: &Harness) {
     h.enrol(program("creator"), &["ana", "ben"]).await;
@@ -43,7 +43,7 @@ async fn live_briefly(h: &Harness, engine: &Engine, job: u64, millis: u64) {
             0 => {
                 let request = AutoRequest {
                     run_id: h.clock.mint(),
-                    period: "2026-W10".to_owned(),
+                    periods: week_of("2026-W10"),
                     scope,
                     page: 2,
                 };

@@ -3,7 +3,7 @@
 use payoutd::domain::{Balances, Bucket, Entry, EntryKind, MethodKind, Movement, PayoutOrigin};
 use payoutd::store::{NewPayout, NewSubmission, NewTransfer, StoreError, Tx, WalletMove};
 
-use crate::harness::{Harness, program, usd};
+use crate::harness::{Harness, program, usd, week_of};
 
 const INSTANT: &str = "'2026-03-02T09:00:00+00:00'";
 
@@ -48,7 +48,7 @@ fn automatic(h: &Harness, period: &str) -> NewPayout {
         destination_id: h.clock.mint(),
         origin: PayoutOrigin::Auto,
         requires_approval: false,
-        period: Some(period.to_owned()),
+        period: Some(week_of(period).of(None)),
         run_id: None,
         retry_of: None,
     }

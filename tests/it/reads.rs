@@ -3,7 +3,7 @@
 use payoutd::domain::{AffiliateStatus, CommissionStatus, NewProgram, PayoutStatus};
 use payoutd::store::PayoutFilter;
 
-use crate::harness::{Harness, affiliate, program};
+use crate::harness::{Harness, affiliate, program, week_of};
 
 on_both! {
     async fn payouts_are_listed_in_pages_by_status_and_by_affiliate(h: &Harness) {
@@ -83,7 +83,7 @@ on_both! {
         h.earn("ana", "o", &[400]).await;
         let run = h.job("auto-payout").await;
         let ana = "ana".parse().expect("an id");
-        let explained = h.engine.explain(&h.org, &ana, "2026-W10").await.expect("an explanation");
+        let explained = h.engine.explain(&h.org, &ana, Some(&week_of("2026-W10"))).await.expect("an explanation");
         let wallet = &explained.wallets[0];
         assert_eq!((wallet.available.minor, wallet.would_be_paid()), (400, false));
         let failing: Vec<_> =
@@ -93,7 +93,7 @@ on_both! {
         let skipped = h.store.decisions_skipped(&h.org, &run.run_id, 10).await.expect("skips");
         assert_eq!(skipped.len(), 1);
         let nobody = "nobody".parse().expect("an id");
-        let nothing = h.engine.explain(&h.org, &nobody, "2026-W10").await.expect("an explanation");
+        let nothing = h.engine.explain(&h.org, &nobody, Some(&week_of("2026-W10"))).await.expect("an explanation");
         assert!(nothing.wallets.is_empty() && nothing.decisions.is_empty());
     }
 

@@ -22,6 +22,7 @@ use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool};
 use tracing::log::LevelFilter;
 
 use super::StoreError;
+use super::seen::{Observer, Passed};
 use crate::vault::Vault;
 pub(super) use statement::sql;
 pub(super) use value::Value;
@@ -63,6 +64,9 @@ pub struct Tx {
     session: Session,
     /// Opens and seals what goes through it.
     pub(super) vault: Vault,
+    /// What the observer is told once it is durable.
+    pub(super) passed: Vec<Passed>,
+    pub(super) observer: Observer,
 }
 
 #[derive(Debug)]
@@ -200,7 +204,7 @@ impl Pools {
             }
             Self::Postgres(pool) => Session::Postgres(pool.begin().await?),
         };
-        Ok(Tx { session, vault })
+        Ok(Tx { session, vault, passed: Vec::new(), observer: Observer::default() })
     }
 
     /// The database's own clock: leases are measured by it, whatever the replicas' clocks say.
@@ -260,6 +264,7 @@ impl Tx {
             Session::Sqlite(tx) => tx.commit().await?,
             Session::Postgres(tx) => tx.commit().await?,
         }
+        self.observer.hear(&self.passed);
         Ok(())
     }
 }

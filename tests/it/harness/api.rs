@@ -7,7 +7,7 @@ use std::time::Duration;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use payoutd::access::{AuthSettings, Gatekeeper};
 use payoutd::engine::Engine;
-use payoutd::http::{Desk, Limits, Proxies, serve};
+use payoutd::http::{Desk, Limits, Metrics, Proxies, serve};
 use payoutd::notify::Notifier;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -166,6 +166,7 @@ impl Harness {
             cors_origins: Arc::from([]),
             serves_api: true,
             proxies: Proxies::default(),
+            metrics: Metrics::Local,
         }
     }
 

@@ -30,7 +30,7 @@ pub use api::{Answer, Api, LIMITS, answer, auth, sign, token};
 pub use database::{Database, Kind};
 pub use paper::{Paper, said};
 pub use receiver::{Heard, Receiver};
-pub use world::{Wallet, affiliate, banked, commission, program, usd};
+pub use world::{Wallet, affiliate, banked, commission, program, usd, week_of};
 
 use crate::loopback::Loopback;
 

@@ -1,8 +1,9 @@
 //! The people of a story: programs, affiliates, commissions, and what became of them.
 
+use chrono::{NaiveDate, NaiveTime, TimeDelta, Weekday};
 use payoutd::domain::{
     AffiliateStatus, Destination, MethodKind, MethodStatus, Money, NewAffiliate, NewCommission,
-    NewMethod, NewProgram, PayoutId, RunId, Scope, WalletKey,
+    NewMethod, NewProgram, PayoutId, PeriodLength, Periods, RunId, Scope, WalletKey,
 };
 use payoutd::engine::{
     Adjustment, AutoRequest, EngineError, PersonRequest, Reversal, Reversed, Tally, Verdict,
@@ -128,11 +129,11 @@ impl Harness {
         self.engine.request(&self.work(), &self.org, &request).await
     }
 
-    /// Asks for every wallet, outside of any run; `period` is that of its payouts.
-    pub async fn ask_all(&self, period: &str, page: i64) -> (RunId, Tally) {
+    /// Asks for every wallet, outside of any run; `week` (`2026-W10`) is that of its payouts.
+    pub async fn ask_all(&self, week: &str, page: i64) -> (RunId, Tally) {
         let run_id: RunId = self.clock.mint();
-        let (period, scope) = (period.to_owned(), Scope::default());
-        let request = AutoRequest { run_id: run_id.clone(), period, scope, page };
+        let scope = Scope::default();
+        let request = AutoRequest { run_id: run_id.clone(), periods: week_of(week), scope, page };
         let tally = self.engine.request_automatic(&self.work(), &self.org, &request).await;
         (run_id, tally.expect("a run that ends"))
     }
@@ -277,4 +278,13 @@ pub fn commission(
         amount,
         converted_at,
     }
+}
+
+/// The periods of a week, by its key.
+pub fn week_of(key: &str) -> Periods {
+    let (year, week) = key.split_once("-W").expect("a week");
+    let (year, week): (i32, i64) = (year.parse().expect("a year"), week.parse().expect("a week"));
+    let first = NaiveDate::from_isoywd_opt(year, 1, Weekday::Mon).expect("a year has a first week");
+    let instant = first.and_time(NaiveTime::MIN).and_utc() + TimeDelta::weeks(week - 1);
+    Periods { length: PeriodLength::Week, instant, zone: chrono_tz::Tz::UTC }
 }
