@@ -27,6 +27,7 @@ mod matrix;
 mod methods;
 mod model;
 mod notify;
+mod policies;
 mod rails;
 mod reads;
 mod reconcile;

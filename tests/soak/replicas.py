@@ -374,7 +374,7 @@ def read_logs(replicas, story):
     for one in replicas:
         for line in one.log():
             event = line.get("event")
-            if event == "job.run.error" and line.get("code") == "lease_lost":
+            if event == "job.run.error" and line.get("error.code") == "lease_lost":
                 events["fenced writes refused"] += 1
             if event == "job.run.finished" and line.get("outcome") in ("lost", "released", "cancelled"):
                 events[f"finished as {line['outcome']}"] += 1
