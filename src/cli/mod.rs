@@ -8,6 +8,7 @@ mod commission;
 mod demo;
 mod doctor;
 mod exit;
+mod halt;
 mod import;
 mod job;
 mod job_acts;
@@ -17,6 +18,7 @@ mod keys;
 mod method;
 mod output;
 mod payout;
+mod plan;
 mod program;
 mod reconcile;
 mod sandbox;
@@ -111,6 +113,9 @@ enum Command {
     /// Schedules and their runs
     #[command(subcommand)]
     Job(job::JobCommand),
+    /// What a run would do, written down: see `payoutd job run auto-payout --dry-run`
+    #[command(subcommand)]
+    Plan(plan::PlanCommand),
     /// Payouts: list, show, approve, retry, cancel
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
@@ -123,6 +128,9 @@ enum Command {
     /// Webhooks to others: where to, what arrived, telling it again
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Stop money from leaving: everything, an org, a rail or a program
+    #[command(subcommand)]
+    Halt(halt::HaltCommand),
     /// Affiliates: why was one paid, or not
     #[command(subcommand)]
     Affiliate(affiliate::AffiliateCommand),
@@ -185,11 +193,13 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Demo { once } => demo::run(&config, output, once).await,
         Command::Sandbox(args) => sandbox::run(args).await,
         Command::Import { path, org } => import::run(&config, output, &path, &org).await,
+        Command::Plan(command) => plan::run(&config, output, command).await,
         Command::Job(command) => job::run(&config, output, command).await,
         Command::Payout(command) => payout::run(&config, output, command).await,
         Command::Reconcile(command) => reconcile::run(&config, output, command).await,
         Command::Alert(command) => alert::run(&config, output, command).await,
         Command::Webhook(command) => webhook::run(&config, output, command).await,
+        Command::Halt(command) => halt::run(&config, output, command).await,
         Command::Affiliate(command) => affiliate::run(&config, output, command).await,
         Command::Program(command) => program::run(&config, output, command).await,
         Command::Wallet(command) => wallet::run(&config, output, command).await,

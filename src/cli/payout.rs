@@ -229,7 +229,8 @@ fn value(payout: &PayoutRow) -> Value {
         "retried_as": payout.retried_as, "requested_by": payout.requested_by,
         "requested_at": payout.requested_at, "updated_at": payout.updated_at,
         "waiting_for": payout.waiting_for, "failure_code": payout.failure_code, "failure_message": payout.failure_message,
-        "requires_approval": payout.requires_approval == 1, "approved_by": payout.approved_by,
+        "requires_approval": payout.requires_approval == 1,
+        "approval_reasons": payout.approval_reasons(), "approved_by": payout.approved_by,
         "approved_at": payout.approved_at,
     })
 }
@@ -316,8 +317,10 @@ fn waits_for(app: &App, payout: &PayoutRow) -> Option<String> {
     let configured = app.engine.rails().any(|rail| rail.kind() == kind);
     match &payout.waiting_for {
         _ if payout.status == PayoutStatus::Pending && payout.requires_approval == 1 => {
+            let reasons = payout.approval_reasons().join(", ");
+            let why = if reasons.is_empty() { reasons } else { format!(" ({reasons})") };
             Some(format!(
-                "it waits for somebody's approval: payoutd payout approve {}",
+                "it waits for somebody's approval{why}: payoutd payout approve {}",
                 payout.payout_id
             ))
         }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::words::words;
 use super::{
-    AffiliateId, AffiliateStatus, Currency, DestinationId, MethodId, MethodKind, MethodStatus,
-    Money, PayoutOrigin, ProgramId, ProgramStatus, WalletStatus,
+    AffiliateId, AffiliateStatus, Allowance, ApprovalReason, ApprovalRules, Bounds, Currency,
+    DestinationId, MethodId, MethodKind, MethodStatus, Money, PayoutOrigin, ProgramId,
+    ProgramStatus, Used, WalletStatus,
 };
 
 words! {
@@ -28,6 +29,12 @@ words! {
         ProgramNotActive = "program_not_active",
         AutoPayoutOff = "auto_payout_off",
         PeriodTaken = "period_taken",
+        Halted = "halted",
+        AbovePayoutLimit = "above_payout_limit",
+        RunLimitReached = "run_limit_reached",
+        DayLimitReached = "day_limit_reached",
+        /// Only a run of a plan holds it: the wallet is no longer as the plan says.
+        PlanChanged = "plan_changed",
     }
 }
 
@@ -42,6 +49,10 @@ impl Gate {
         Self::WalletFrozen,
         Self::ProgramNotActive,
     ];
+
+    /// The gates that only a limit closes.
+    pub const LIMITS: &[Self] =
+        &[Self::AbovePayoutLimit, Self::RunLimitReached, Self::DayLimitReached];
 
     /// The order in which a person who asks is answered: what the balance covers, the minimum, the
     /// method; then everything else. The first that fails is what the refusal is called.
@@ -70,6 +81,16 @@ pub struct Candidate {
     pub min_payout_minor: Option<i64>,
     /// A payout of more than this waits for an approval; `None`: none does.
     pub approval_minor: Option<i64>,
+    /// What its program lets be paid in this currency.
+    pub bounds: Bounds,
+    /// Whether its program has a person look at the first payout of an affiliate.
+    pub approve_first: bool,
+    /// Whether its program has a person look at payouts that go elsewhere than the last one.
+    pub approve_changed: bool,
+    /// Where the affiliate's latest payout that arrived went to; `None`: none has arrived.
+    pub last_destination_id: Option<DestinationId>,
+    /// What is halted that it falls under: `everything`, `org`, `provider paypal`.
+    pub halted: Option<String>,
     pub method: Option<CandidateMethod>,
     /// Whether an automatic payout of this wallet exists for the period asked.
     pub paid_in_period: bool,
@@ -131,22 +152,45 @@ pub struct GateCheck {
     pub found: String,
 }
 
-/// Holds `candidate` against every gate, in order, passing or not.
-pub fn check_gates(candidate: &Candidate, intent: Intent) -> Vec<GateCheck> {
-    Gate::ALL.iter().map(|gate| check(*gate, candidate, intent)).collect()
+impl Candidate {
+    /// Why a payout of `amount_minor` by `method` has to wait for a person: by the program's rules,
+    /// and by those of the job that asks for it. Empty if it need not.
+    pub fn approval_reasons(
+        &self,
+        amount_minor: i64,
+        method: &CandidateMethod,
+        rules: Option<&ApprovalRules>,
+    ) -> Vec<ApprovalReason> {
+        let above = |limit: Option<i64>| limit.is_some_and(|limit| amount_minor > limit);
+        let of_job = rules.and_then(|rules| rules.above.minor(self.currency));
+        let first = self.approve_first || rules.is_some_and(|rules| rules.first_payout);
+        let changed = self.approve_changed || rules.is_some_and(|rules| rules.changed_method);
+        let elsewhere =
+            self.last_destination_id.as_ref().is_some_and(|last| *last != method.destination_id);
+        let reasons = [
+            (ApprovalReason::AboveLimit, above(self.approval_minor) || above(of_job)),
+            (ApprovalReason::FirstPayout, first && self.last_destination_id.is_none()),
+            (ApprovalReason::ChangedMethod, changed && elsewhere),
+        ];
+        reasons.iter().filter(|(_, is)| *is).map(|(reason, _)| *reason).collect()
+    }
+}
+
+/// Holds `candidate` against every gate, in order, passing or not; `allowed` is what limits there
+/// are, and what was asked for before.
+pub fn check_gates(candidate: &Candidate, intent: Intent, allowed: &[Allowance]) -> Vec<GateCheck> {
+    let gates = Gate::ALL.iter().filter(|gate| **gate != Gate::PlanChanged);
+    gates.map(|gate| check(*gate, candidate, intent, allowed)).collect()
 }
 
 /// Holds a requested payout against the gates that count when it is sent; those that fail.
 pub fn failing_at_send(candidate: &Candidate, intent: Intent) -> Vec<GateCheck> {
-    let checks = Gate::AT_SEND.iter().map(|gate| check(*gate, candidate, intent));
+    let checks = Gate::AT_SEND.iter().map(|gate| check(*gate, candidate, intent, &[]));
     checks.filter(|check| !check.passed).collect()
 }
 
-fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
-    let money = |minor| {
-        let currency = candidate.currency;
-        format!("{} {currency}", Money::new(minor, currency))
-    };
+fn check(gate: Gate, candidate: &Candidate, intent: Intent, allowed: &[Allowance]) -> GateCheck {
+    let money = |minor| in_words(minor, candidate.currency);
     let amount = intent.amount_minor;
     let available = candidate.available_minor;
     let automatic = intent.origin == PayoutOrigin::Auto;
@@ -195,8 +239,64 @@ fn check(gate: Gate, candidate: &Candidate, intent: Intent) -> GateCheck {
                 found.into(),
             )
         }
+        Gate::Halted => {
+            let halted = candidate.halted.as_deref();
+            let found = halted.map_or_else(|| "none".to_owned(), |what| format!("halted: {what}"));
+            (!automatic || halted.is_none(), "no halt over it".into(), found)
+        }
+        Gate::AbovePayoutLimit | Gate::RunLimitReached | Gate::DayLimitReached => {
+            limit_check(gate, candidate.currency, amount, allowed)
+        }
+        Gate::PlanChanged => (true, "as its plan says".into(), "no plan".into()),
     };
     GateCheck { gate, passed, wants, found }
+}
+
+fn in_words(minor: i64, currency: Currency) -> String {
+    format!("{} {currency}", Money::new(minor, currency))
+}
+
+/// A gate of limits, against each holder's: the first that is reached is the one to tell.
+fn limit_check(
+    gate: Gate,
+    currency: Currency,
+    amount: i64,
+    allowed: &[Allowance],
+) -> (bool, String, String) {
+    let mut passing = None;
+    for allowance in allowed {
+        let Allowance { holder, bounds, run, day } = allowance;
+        let (most_minor, most_payouts, used, span) = match gate {
+            Gate::AbovePayoutLimit => (bounds.payout_minor, None, Used::default(), "a payout"),
+            Gate::RunLimitReached => (bounds.run_minor, bounds.run_payouts, *run, "a run"),
+            _ => (bounds.day_minor, bounds.day_payouts, *day, "a day"),
+        };
+        let most: Vec<_> = most_minor
+            .map(|most| in_words(most, currency))
+            .into_iter()
+            .chain(most_payouts.map(|most| format!("{most} payouts")))
+            .collect();
+        if most.is_empty() {
+            continue;
+        }
+        let wants = format!("at most {} {span} of {}", most.join(" and "), holder.as_str());
+        let found = match gate {
+            Gate::AbovePayoutLimit => in_words(amount, currency),
+            _ => format!(
+                "{} more after {} and {} payouts",
+                in_words(amount, currency),
+                in_words(used.minor, currency),
+                used.payouts
+            ),
+        };
+        let fits = most_minor.is_none_or(|most| used.minor.saturating_add(amount) <= most)
+            && most_payouts.is_none_or(|most| used.payouts < most);
+        if !fits {
+            return (false, wants, found);
+        }
+        passing.get_or_insert((true, wants, found));
+    }
+    passing.unwrap_or_else(|| (true, "no limit".into(), in_words(amount, currency)))
 }
 
 /// The gates about the method alone. With no method at all there is none to verify: that is the
@@ -235,6 +335,7 @@ fn method_check(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Holder;
 
     fn payable() -> Candidate {
         Candidate {
@@ -249,6 +350,11 @@ mod tests {
             auto_payout: true,
             min_payout_minor: Some(5_000),
             approval_minor: None,
+            bounds: Bounds::default(),
+            approve_first: false,
+            approve_changed: false,
+            last_destination_id: None,
+            halted: None,
             method: Some(CandidateMethod {
                 method_id: "pm_1".parse().expect("an id"),
                 kind: MethodKind::Paypal,
@@ -269,20 +375,21 @@ mod tests {
     }
 
     fn failing(candidate: &Candidate) -> Vec<Gate> {
-        let checks = check_gates(candidate, Intent::auto(candidate, now()));
+        let checks = check_gates(candidate, Intent::auto(candidate, now()), &[]);
         checks.into_iter().filter(|check| !check.passed).map(|check| check.gate).collect()
     }
 
     #[test]
     fn a_payable_candidate_passes_every_gate() {
         assert_eq!(failing(&payable()), []);
-        assert_eq!(check_gates(&payable(), Intent::auto(&payable(), now())).len(), Gate::ALL.len());
+        let checks = check_gates(&payable(), Intent::auto(&payable(), now()), &[]);
+        assert_eq!(checks.len(), Gate::ALL.len() - 1);
     }
 
     #[test]
     fn each_gate_fails_on_its_own() {
         type Spoil = fn(&mut Candidate);
-        let spoils: [(Spoil, &[Gate]); 11] = [
+        let spoils: [(Spoil, &[Gate]); 12] = [
             (|c| c.affiliate_status = AffiliateStatus::Suspended, &[Gate::NotActive]),
             (|c| c.affiliate_status = AffiliateStatus::Pending, &[Gate::NotActive]),
             (|c| c.method = None, &[Gate::NoMethod]),
@@ -303,6 +410,7 @@ mod tests {
             (|c| c.wallet_status = WalletStatus::Frozen, &[Gate::WalletFrozen]),
             (|c| c.program_status = ProgramStatus::Paused, &[Gate::ProgramNotActive]),
             (|c| c.auto_payout = false, &[Gate::AutoPayoutOff]),
+            (|c| c.halted = Some("org".to_owned()), &[Gate::Halted]),
         ];
         for (spoil, expected) in spoils {
             let mut candidate = payable();
@@ -319,9 +427,11 @@ mod tests {
 
     #[test]
     fn a_person_is_not_bound_by_the_schedules_own_gates() {
-        let candidate = Candidate { auto_payout: false, paid_in_period: true, ..payable() };
-        assert_eq!(failing(&candidate), [Gate::AutoPayoutOff, Gate::PeriodTaken]);
-        assert!(check_gates(&candidate, person(5_000)).iter().all(|check| check.passed));
+        let halted = Some("everything".to_owned());
+        let candidate = Candidate { auto_payout: false, paid_in_period: true, halted, ..payable() };
+        let gates = [Gate::AutoPayoutOff, Gate::PeriodTaken, Gate::Halted];
+        assert_eq!(failing(&candidate), gates);
+        assert!(check_gates(&candidate, person(5_000), &[]).iter().all(|check| check.passed));
     }
 
     #[test]
@@ -344,7 +454,7 @@ mod tests {
 
     #[test]
     fn nobody_is_paid_more_than_is_available() {
-        let checks = check_gates(&payable(), person(5_001));
+        let checks = check_gates(&payable(), person(5_001), &[]);
         let failed: Vec<_> = checks.iter().filter(|check| !check.passed).collect();
         assert_eq!(failed.len(), 1);
         assert_eq!(failed[0].gate, Gate::NotEnoughAvailable);
@@ -352,5 +462,76 @@ mod tests {
             (failed[0].wants.as_str(), failed[0].found.as_str()),
             ("50.01 USD available", "50.00 USD")
         );
+    }
+
+    fn reached(bounds: Bounds, run: Used, day: Used) -> Vec<(Gate, String, String)> {
+        let allowance = Allowance { holder: Holder::job("weekly"), bounds, run, day };
+        let checks = check_gates(&payable(), Intent::auto(&payable(), now()), &[allowance]);
+        let failing = checks.into_iter().filter(|check| !check.passed);
+        failing.map(|check| (check.gate, check.wants, check.found)).collect()
+    }
+
+    #[test]
+    fn a_limit_lets_pass_what_just_fits_and_nothing_beyond() {
+        let used = |payouts, minor| Used { payouts, minor };
+        let bounds = |run_minor, run_payouts| Bounds {
+            run_minor: Some(run_minor),
+            run_payouts: Some(run_payouts),
+            ..Bounds::default()
+        };
+        let none = Used::default();
+        assert_eq!(reached(bounds(8_000, 3), used(2, 3_000), none), []);
+        let gates = |found: Vec<(Gate, String, String)>| -> Vec<_> {
+            found.into_iter().map(|(gate, _, _)| gate).collect()
+        };
+        assert_eq!(gates(reached(bounds(7_999, 3), used(2, 3_000), none)), [Gate::RunLimitReached]);
+        assert_eq!(gates(reached(bounds(8_000, 2), used(2, 3_000), none)), [Gate::RunLimitReached]);
+        let day = Bounds { day_minor: Some(i64::MAX), ..Bounds::default() };
+        assert_eq!(reached(day, none, used(0, i64::MAX - 5_000)), []);
+        let payout = Bounds { payout_minor: Some(4_999), ..Bounds::default() };
+        assert_eq!(gates(reached(payout, none, none)), [Gate::AbovePayoutLimit]);
+    }
+
+    #[test]
+    fn a_reached_limit_is_told_with_its_numbers() {
+        let bounds = Bounds { day_minor: Some(7_000), day_payouts: Some(9), ..Bounds::default() };
+        let used = Used { payouts: 2, minor: 3_000 };
+        let told = reached(bounds, Used::default(), used);
+        let (wants, found) = (
+            "at most 70.00 USD and 9 payouts a day of job:weekly",
+            "50.00 USD more after 30.00 USD and 2 payouts",
+        );
+        assert_eq!(told, [(Gate::DayLimitReached, wants.to_owned(), found.to_owned())]);
+    }
+
+    #[test]
+    fn a_payout_waits_for_a_person_by_the_programs_rules_or_by_the_jobs() {
+        let reasons = |candidate: &Candidate, rules: &ApprovalRules| {
+            let method = candidate.method.as_ref().expect("a method");
+            candidate.approval_reasons(5_000, method, Some(rules))
+        };
+        let (none, all) = (
+            ApprovalRules::default(),
+            ApprovalRules {
+                above: [Money::new(4_999, payable().currency)].into_iter().collect(),
+                first_payout: true,
+                changed_method: true,
+            },
+        );
+        assert_eq!(reasons(&payable(), &none), []);
+        let first = [ApprovalReason::AboveLimit, ApprovalReason::FirstPayout];
+        assert_eq!(reasons(&payable(), &all), first);
+        let other = "de_0".parse().ok();
+        let moved = Candidate {
+            last_destination_id: other,
+            approval_minor: Some(4_999),
+            approve_first: true,
+            approve_changed: true,
+            ..payable()
+        };
+        let changed = [ApprovalReason::AboveLimit, ApprovalReason::ChangedMethod];
+        assert_eq!(reasons(&moved, &none), changed);
+        let same = Candidate { last_destination_id: "de_1".parse().ok(), ..moved };
+        assert_eq!(reasons(&same, &none), [ApprovalReason::AboveLimit]);
     }
 }

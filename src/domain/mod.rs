@@ -10,6 +10,7 @@ mod caller;
 mod commission;
 mod event;
 mod gate;
+mod halt;
 mod ids;
 mod limits;
 mod method;
@@ -17,6 +18,7 @@ mod money;
 mod notice;
 mod payout;
 mod period;
+mod plan;
 mod program;
 mod scope;
 mod transfer;
@@ -30,18 +32,23 @@ pub use caller::{Access, Caller, Permission, Role};
 pub use commission::{CommissionStatus, LARGEST_COMMISSION_MINOR, NewCommission};
 pub use event::{DeliveryStatus, EventKind, Wants, WantsError};
 pub use gate::{Candidate, CandidateMethod, Gate, GateCheck, Intent, check_gates, failing_at_send};
+pub use halt::{Halt, HaltScope};
 pub use ids::{
     Actor, AdjustmentId, AffiliateId, AlertId, ApiKeyId, AuditId, BatchId, BreakId, CommissionId,
     DestinationId, EndpointId, EventId, IdError, KeyId, MethodId, Minted, NoticeId, OrgId,
-    PartnerId, PayoutId, ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId,
+    PartnerId, PayoutId, PlanId, ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId,
     TransferId, VerificationId,
 };
-pub use limits::{ApprovalRules, Breaker, Caps, Limits};
+pub use limits::{
+    Allowance, ApprovalReason, ApprovalRules, Bounds, Breaker, Caps, Holder, Limits, ProgramLimits,
+    Used,
+};
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};
 pub use notice::{Direction, Notice, NoticeWord, Statement, StatementLine};
 pub use payout::{PayoutOrigin, PayoutStatus};
 pub use period::{Period, PeriodLength, Periods, start_of};
+pub use plan::{LineDifference, PlanLine, Planned};
 pub use program::{AffiliateStatus, NewAffiliate, NewMethod, NewProgram, ProgramStatus};
 pub use scope::Scope;
 pub use transfer::{SubmissionState, TransferState};

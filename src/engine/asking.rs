@@ -111,8 +111,8 @@ impl Engine {
         Ok(Some(answer))
     }
 
-    /// Whether a submission's bytes may leave again: it is still ours to ask about, and no person
-    /// has ended a payment in it since. From then on nobody may until the call is over.
+    /// Whether a submission's bytes may leave again: it is still ours to ask about, no person has
+    /// ended a payment in it since, and nobody halted it. From then on nobody may until the call is over.
     async fn may_send_again(
         &self,
         work: &Work,
@@ -125,7 +125,10 @@ impl Engine {
                 let (org, id) = (&row.org_id, &row.submission_id);
                 let mut tx = self.begin(work).await?;
                 let ours = tx.submission_claim_again(org, id, (*held, until)).await?;
-                let may = ours && is_all_unknown(&tx.transfers_of(org, id).await?);
+                // Under a halt it is only looked up.
+                let may = ours
+                    && is_all_unknown(&tx.transfers_of(org, id).await?)
+                    && tx.submission_halted(row).await?.is_none();
                 if may {
                     tx.commit().await?;
                 }

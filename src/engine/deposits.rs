@@ -74,7 +74,7 @@ impl Engine {
             method_kind: held.kind,
             destination_id: held.destination_id.clone(),
             origin: PayoutOrigin::Verification,
-            requires_approval: false,
+            approval: Vec::new(),
             period: None,
             run_id: None,
             retry_of: None,

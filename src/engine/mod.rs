@@ -9,19 +9,25 @@ mod alert;
 mod approve;
 mod asking;
 mod audit;
+mod breaker;
 mod breaks;
 mod cancel;
 mod deciding;
 mod deposits;
 mod enrol;
 mod explain;
+mod foresee;
 mod freeze;
 mod funding;
+mod halt;
 mod ledger;
+mod limits;
 mod mail;
 mod methods;
 mod outcome;
+mod plan;
 mod preview;
+mod program_limits;
 mod programs;
 mod proving;
 mod prune;
@@ -32,6 +38,7 @@ mod reverse;
 mod review;
 mod sending;
 mod sorted;
+mod standing;
 mod statement;
 mod submission;
 mod submit;
@@ -61,8 +68,12 @@ pub use accrue::Verdict;
 pub use adjust::Adjustment;
 pub use audit::{AuditLine, INVARIANTS};
 pub use breaks::{Against, Compared};
+pub use deciding::Rules;
 pub use explain::{Explanation, WalletExplanation};
 pub use methods::{BroughtMethod, MethodEdit, MethodError};
+pub use plan::{
+    OrgPlan, PlanAsk, PlanDifferences, PlanError, PlanFunding, PlanSummary, short_hash, summary_of,
+};
 pub use preview::Preview;
 pub use programs::{AffiliateChange, ProgramChange};
 pub use proving::{ConsentSaid, Consented, Started};
@@ -238,6 +249,16 @@ pub enum EngineError {
     NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
     #[error(transparent)]
     Method(#[from] MethodError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(
+        "job {job_id} would ask for unusually much, so nothing was asked for: {findings}. Look at what \
+         it would do (`payoutd job run {job_id} --dry-run`), and run that plan by its hash (`payoutd \
+         job run {job_id} --plan HASH`) if it is right"
+    )]
+    Anomaly { job_id: String, findings: String },
+    #[error("{what} is not halted: see `payoutd halt list`")]
+    NotHalted { what: String },
     #[error("the request is refused: {}", describe(failing))]
     Refused { failing: Vec<GateCheck> },
 }
@@ -278,6 +299,9 @@ impl EngineError {
             Self::NoMethod { .. } => "no_method",
             Self::NotVetted { .. } => "not_vetted",
             Self::Method(error) => error.code(),
+            Self::Plan(error) => error.code(),
+            Self::NotHalted { .. } => "not_halted",
+            Self::Anomaly { .. } => "anomaly",
             Self::Refused { .. } => "refused",
         }
     }
@@ -307,8 +331,15 @@ impl EngineError {
                 | Self::MayStillLeave { .. }
                 | Self::NoMethod { .. }
                 | Self::Method(_)
+                | Self::Plan(_)
+                | Self::NotHalted { .. }
                 | Self::Refused { .. }
         )
+    }
+
+    /// Whether another try cannot end otherwise: a person has to look first.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Anomaly { .. })
     }
 
     /// There is no such wallet.

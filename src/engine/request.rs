@@ -4,23 +4,31 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::deciding::{Decided, decide, in_scope, new_payout, pass};
+use super::deciding::{Ask, Decider, Rules, new_payout, pass};
+use super::limits::Spent;
+use super::standing::Standing;
 use super::{Engine, EngineError, Tally, Work, ledger, telling};
 use crate::domain::{
-    Bucket, EntryKind, EventKind, Intent, Money, Movement, OrgId, PayoutId, PayoutOrigin, Periods,
-    RunId, Scope, WalletKey,
+    Bucket, EntryKind, EventKind, Intent, Money, Movement, OrgId, PayoutId, PayoutOrigin, PlanId,
+    RunId, WalletKey,
 };
-use crate::store::{Allocation, NewPayout, ProgramZones, Tx};
+use crate::store::{Allocation, NewDecision, NewPayout, ProgramZones, Tx};
 
 /// What an auto-payout run asks for.
 #[derive(Debug, Clone)]
 pub struct AutoRequest {
     pub run_id: RunId,
-    /// The periods that its payouts belong to: one per wallet and period.
-    pub periods: Periods,
-    pub scope: Scope,
+    pub rules: Rules,
+    /// The plan that is executed: nobody is paid but as it says.
+    pub plan: Option<PlanId>,
     /// Wallets per transaction.
     pub page: i64,
+}
+
+/// How far a run is through an org's wallets.
+struct Walk<'r> {
+    decider: Decider<'r>,
+    after: Option<WalletKey>,
 }
 
 /// What a person asks for.
@@ -47,52 +55,63 @@ impl Engine {
     ) -> Result<Tally, EngineError> {
         let mut tally = Tally::default();
         let zones = self.store.program_zones(org).await?;
-        let mut after: Option<WalletKey> = None;
+        let mut walk = Walk { decider: Decider::new(&request.rules), after: None };
         while !work.stop.is_cancelled() {
-            let page =
-                self.retrying(|| self.request_page(work, org, (request, &zones), after.as_ref()));
-            let (page, last) = page.await?;
+            let page = self.retrying(|| self.request_page(work, org, (request, &zones), &walk));
+            let (page, next) = page.await?;
             work.progress.add(&page);
             tally.merge(page)?;
-            let Some(last) = last else { break };
-            after = Some(last);
+            let Some(next) = next else { break };
+            walk = next;
         }
         Ok(tally)
     }
 
-    async fn request_page(
+    /// Decides about the next page; where the walk stands then, unless it is over.
+    async fn request_page<'r>(
         &self,
         work: &Work,
         org: &OrgId,
-        (request, zones): (&AutoRequest, &ProgramZones),
-        after: Option<&WalletKey>,
-    ) -> Result<(Tally, Option<WalletKey>), EngineError> {
+        (request, zones): (&'r AutoRequest, &ProgramZones),
+        walk: &Walk<'r>,
+    ) -> Result<(Tally, Option<Walk<'r>>), EngineError> {
         let now = self.clock.now();
         let mut tx = self.begin(work).await?;
-        let candidates =
-            tx.candidates_page(org, &zones.keys(&request.periods), after, request.page).await?;
-        let last = candidates.last().map(|candidate| WalletKey {
-            affiliate_id: candidate.affiliate_id.clone(),
-            currency: candidate.currency,
-        });
-        let mut tally = Tally::default();
+        let keys = zones.keys(&request.rules.periods);
+        let which = (keys.as_slice(), request.rules.reached_only);
+        let page = tx.candidates_page(org, which, walk.after.as_ref(), request.page).await?;
+        let mut standing = Standing::of(&mut tx, org, request, walk.after.as_ref(), &page).await?;
+        // A copy: if this transaction loses a race, it never asked for anything.
+        let mut decider = walk.decider.clone();
+        let days = decider.days(&page, now);
+        decider.learn(&days, &tx.usage_lock(org, &days).await?);
+        let last = standing.last.clone();
         let mut payouts = Vec::new();
-        let mut decisions = Vec::with_capacity(candidates.len());
-        for candidate in candidates.iter().filter(|candidate| in_scope(&request.scope, candidate)) {
-            let Decided { decision, payout } = decide(candidate, request, &self.clock, now);
-            tally.seen += 1;
-            let available = Money::new(candidate.available_minor, candidate.currency);
-            match decision.failing.first() {
-                None => tally.act(available)?,
-                Some(check) => tally.skip(check.gate.as_str(), available)?,
+        let mut decisions = Vec::with_capacity(page.len());
+        for candidate in &page {
+            if standing.is_decided(candidate) {
+                continue;
             }
-            decisions.push(decision);
+            let before = request.plan.as_ref().map(|_| decider.clone());
+            let Some(mut decided) = decider.decide(candidate, now) else { continue };
+            if let Some(changed) = standing.changed(org, &decided, &request.rules) {
+                (decided.ask, decided.failing) = (None, vec![changed]);
+                // What is not asked for counts for no limit.
+                decider = before.unwrap_or(decider);
+            }
+            let payout = decided.payout(&self.clock, &request.run_id);
+            decisions.push(decided.on_record(payout.as_ref().map(|payout| &payout.payout_id)));
             payouts.extend(payout);
         }
+        decisions.extend(standing.gone());
+        let tally = count(&decisions)?;
         write_payouts(&mut tx, org, &payouts, work, now).await?;
+        let told = (request.rules.job_id.as_str(), &request.run_id);
+        telling::tell_limit(&mut tx, org, told, &decider.new_limits(), now).await?;
+        tx.usage_set(org, &decider.changed_days()).await?;
         tx.decisions_insert(org, &request.run_id, &decisions, now).await?;
         tx.commit().await?;
-        Ok((tally, last))
+        Ok((tally, last.map(|last| Walk { decider, after: Some(last) })))
     }
 
     /// Requests a payout for a person.
@@ -136,13 +155,20 @@ impl Engine {
         }
         let intent =
             Intent { origin: PayoutOrigin::Person, amount_minor: request.amount_minor, at: now };
-        let method = match pass(&candidate, intent) {
+        let mut spent = Spent::default();
+        let days = Spent::days(None, std::slice::from_ref(&candidate), now);
+        spent.learn(&days, &tx.usage_lock(org, &days).await?);
+        let method = match pass(&candidate, intent, &spent.allowed(None, &candidate, now)) {
             Ok(method) => method,
             Err(failing) => return Err(EngineError::Refused { failing }),
         };
+        spent.take(None, &candidate, (request.amount_minor, now));
+        tx.usage_set(org, &spent.changed()).await?;
+        let approval = candidate.approval_reasons(request.amount_minor, method, None);
+        let ask = Ask { method, intent, approval, period: None };
         let payout = NewPayout {
             retry_of: request.retry_of.clone(),
-            ..new_payout(&candidate, method, intent, &self.clock)
+            ..new_payout(&candidate, &ask, &self.clock)
         };
         write_payouts(tx, org, std::slice::from_ref(&payout), work, now).await?;
         self.keep_request(tx, org, work, &payout).await?;
@@ -161,10 +187,24 @@ impl Engine {
         let detail = json!({
             "affiliateId": payout.affiliate_id, "amount": amount.to_string(),
             "currency": payout.currency, "retryOf": payout.retry_of,
-            "requiresApproval": payout.requires_approval,
+            "requiresApproval": !payout.approval.is_empty(),
         });
         self.keep_act(tx, org, work, (action, payout.payout_id.as_str()), detail).await
     }
+}
+
+/// Counts what was decided.
+fn count(decisions: &[NewDecision]) -> Result<Tally, EngineError> {
+    let mut tally = Tally::default();
+    for decision in decisions {
+        tally.seen += 1;
+        let available = Money::new(decision.available_minor, decision.currency);
+        match decision.failing.first() {
+            None => tally.act(available)?,
+            Some(check) => tally.skip(check.gate.as_str(), available)?,
+        }
+    }
+    Ok(tally)
 }
 
 /// Payouts, their wallets' entries, their lines and the commissions behind them, together.
@@ -190,5 +230,8 @@ pub(super) async fn write_payouts(
     tx.lines_allocate(org, &ids, Allocation::Take).await?;
     let ids: Vec<_> = ids.iter().collect();
     telling::tell_payouts(tx, org, EventKind::PayoutRequested, &ids, now).await?;
+    let waiting = payouts.iter().filter(|payout| !payout.approval.is_empty());
+    let ids: Vec<_> = waiting.map(|payout| &payout.payout_id).collect();
+    telling::tell_payouts(tx, org, EventKind::PayoutApprovalNeeded, &ids, now).await?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::submission::named;
 use super::{EngineError, Tally};
-use crate::domain::{Currency, MethodKind, Money, OrgId, SubmissionState};
+use crate::domain::{Currency, MethodKind, Money, OrgId, Scope, SubmissionState};
 use crate::providers::{Outgoing, Problem, Provider, Sent};
 use crate::store::{CircuitRow, Queue, SendRecord, SubmissionRow, Transfer};
 
@@ -26,6 +26,8 @@ pub(super) const AWAITING_FUNDS: &str = "awaiting_funds";
 pub(super) const RAIL_UNREACHABLE: &str = "rail_unreachable";
 /// What payouts wait for where the provider refuses us.
 pub(super) const RAIL_BLOCKED: &str = "rail_blocked";
+/// What payouts wait for that a person stopped.
+pub(super) const HALTED: &str = "halted";
 /// Unclear answers in a row after which a run stops sending on a rail.
 const MOST_UNKNOWN: u32 = 3;
 
@@ -41,6 +43,11 @@ impl Lane {
     /// The lane of a submission.
     pub fn of(row: &SubmissionRow) -> Self {
         Self { org: row.org_id.clone(), kind: row.method_kind, currency: row.currency }
+    }
+
+    /// Whether it is within a job's scope.
+    pub fn is_in(&self, scope: &Scope) -> bool {
+        scope.has_org(&self.org) && scope.has_method(self.kind) && scope.has_currency(self.currency)
     }
 }
 
@@ -149,6 +156,8 @@ impl Rails {
             Sent::Throttled { .. } => {
                 self.silent.insert(rail);
             }
+            // The next one may be of a program that is not halted.
+            Sent::NotSent(problem) if problem.code == HALTED => {}
             Sent::NotSent(problem) => {
                 self.silent.insert(rail);
                 self.stopped.insert(lane, (RAIL_UNREACHABLE, problem.clone()));
@@ -163,14 +172,19 @@ impl Rails {
     }
 }
 
-/// Sends once, and again only while the provider says "slow down": a 429 took nothing.
-pub(super) async fn send_patiently(
+/// Sends once, and again only while the provider says "slow down": a 429 took nothing. Before each
+/// try it asks what `holds` it back: nothing leaves after a halt.
+pub(super) async fn send_patiently<F: Future<Output = Option<Problem>>>(
     provider: &dyn Provider,
     outgoing: &Outgoing,
     body: &str,
+    holds: impl Fn() -> F,
 ) -> Sent {
     let mut pauses = 0;
     loop {
+        if let Some(problem) = holds().await {
+            return Sent::NotSent(problem);
+        }
         let sent = provider.send(outgoing, body).await;
         match &sent {
             Sent::Throttled { retry_after: Some(pause), .. }
@@ -230,6 +244,8 @@ pub(super) fn count(
     let (outcome, problem) = match sent {
         Sent::Accepted { .. } => ("accepted", None),
         Sent::Unknown(problem) => ("unknown", Some(problem)),
+        // It is counted with all that waits under a halt, at the end.
+        Sent::NotSent(problem) if problem.code == HALTED => return Ok(()),
         Sent::NotSent(problem) => ("not_sent", Some(problem)),
         Sent::Throttled { problem, .. } => ("throttled", Some(problem)),
         Sent::Blocked(problem) => ("blocked", Some(problem)),

@@ -73,10 +73,7 @@ impl Engine {
         let due_by = reach.due_by(self.clock.now());
         let mut rails = Rails::new(due_by, self.store.circuits().await?);
         for lane in self.lanes(due_by).await? {
-            if !scope.has_org(&lane.org)
-                || !scope.has_method(lane.kind)
-                || !scope.has_currency(lane.currency)
-            {
+            if !lane.is_in(scope) {
                 continue;
             }
             let mut part = Tally::default();
@@ -88,6 +85,7 @@ impl Engine {
             }
             tally.merge_of(&lane.org, part)?;
         }
+        self.count_halted(scope, &mut tally).await?;
         Ok(tally)
     }
 
@@ -122,6 +120,9 @@ impl Engine {
         if let Some(circuit) = rails.closed(lane) {
             let words = format!("{}; tried again at {}", circuit.message, circuit.retry_at);
             return self.leave_waiting(lane, (&circuit.reason, &words), tally).await;
+        }
+        if self.is_halted(lane).await? {
+            return Ok(());
         }
         self.learn_budget(provider.as_ref(), lane, rails, tally).await?;
         for beat in [Source::Prepared, Source::Queue, Source::Prepared] {
@@ -298,9 +299,15 @@ impl Engine {
                     return Ok((Step::Done, Tally::default()));
                 };
                 let members = tx.submission_members(org, &row.submission_id).await?;
+                let stamp = Stamp { org, actor: &work.actor, now };
+                if members.iter().any(|member| member.candidate.halted.is_some()) {
+                    self.part_halted(&mut tx, stamp, provider.as_ref(), &row, &members).await?;
+                    tx.commit().await?;
+                    return Ok((Step::Again, Tally::default()));
+                }
                 let wants = sum(&members, lane.currency);
                 let (_, failing) = hold_at_gates(members, now);
-                let (stamp, mut tally) = (Stamp { org, actor: &work.actor, now }, Tally::default());
+                let mut tally = Tally::default();
                 if failing.is_empty() && budget.is_some_and(|budget| wants.minor > budget) {
                     return Ok((Step::Short(wants), Tally::default()));
                 }
@@ -373,8 +380,11 @@ impl Engine {
                 }
             }
         };
+        let Planned { provider, outgoing, body, row, .. } = planned;
+        let holds = || self.holds_back(row);
+        let sent = send_patiently(provider.as_ref(), outgoing, body, holds);
         tokio::select! {
-            sent = send_patiently(planned.provider.as_ref(), &planned.outgoing, &planned.body) => sent,
+            sent = sent => sent,
             () = signs_of_life => unreachable!("they end with the send"),
         }
     }

@@ -1,15 +1,17 @@
 //! Telling: what others hear of payouts. It is written beside the change, in its transaction, and
 //! delivered by the room `notify`; the engine never waits for anybody who listens.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Number, Value, json};
 
-use super::EngineError;
+use super::{EngineError, OrgPlan, Skips};
 use crate::domain::{
-    AffiliateId, EventKind, MethodId, MethodKind, MethodStatus, Money, OrgId, PayoutId,
-    PayoutOrigin, SubmissionId,
+    AffiliateId, EventKind, GateCheck, MethodId, MethodKind, MethodStatus, Money, MoneyTotals,
+    OrgId, PayoutId, PayoutOrigin, RunId, SubmissionId,
 };
-use crate::store::{HeldMethod, NewEvent, ToldPayout, Tx};
+use crate::store::{HeldMethod, NewEvent, PlanRow, ToldPayout, Tx};
 
 /// Tells the same of several payouts. The payouts are read for it only if somebody listens.
 pub(super) async fn tell_payouts(
@@ -47,6 +49,34 @@ pub(super) async fn tell_review(
     }
     let payouts = tx.payouts_under_way(org, submission).await?;
     tell_payouts(tx, org, kind, &payouts.iter().collect::<Vec<_>>(), now).await
+}
+
+/// Tells an org what a run at a coming instant would do there.
+pub(super) async fn tell_plan(
+    tx: &mut Tx,
+    org: &OrgId,
+    (plan, part): (&PlanRow, &OrgPlan),
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let skips = |skips: &Skips| json!({ "count": skips.count, "amounts": sums(&skips.amount) });
+    let by = |map: &BTreeMap<String, Skips>| -> serde_json::Map<String, Value> {
+        map.iter().map(|(word, sums)| (word.clone(), skips(sums))).collect()
+    };
+    let data = json!({
+        "jobId": plan.job_id,
+        "scheduledFor": plan.planned_for.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "planHash": plan.plan_hash,
+        "wouldPay": skips(&part.pays), "needsApproval": skips(&part.needs_approval),
+        "byRail": by(&part.rails), "wouldSkip": by(&part.skipped),
+    });
+    let (kind, subject) = (EventKind::RunAnnounced, plan.job_id.clone());
+    Ok(tx.event_insert(org, &[NewEvent { kind, subject, data }], now).await?)
+}
+
+/// Sums as they stand in the API.
+fn sums(totals: &MoneyTotals) -> Vec<Value> {
+    let sum = |money: Money| json!({ "currency": money.currency, "amount": number(money) });
+    totals.iter().map(sum).collect()
 }
 
 /// What others are told of a method. Where it goes is not part of it.
@@ -111,9 +141,35 @@ fn payout_data(payout: &ToldPayout) -> Value {
         "origin": payout.origin,
         "period": payout.period,
         "retryOf": payout.retry_of,
+        "approvalReasons": words(payout.approval_reasons.as_deref()),
         "requestedAt": payout.requested_at.to_rfc3339_opts(SecondsFormat::Millis, true),
         "failure": failure,
     })
+}
+
+/// Words that stand between commas.
+fn words(text: Option<&str>) -> Vec<&str> {
+    text.map(|text| text.split(',').collect()).unwrap_or_default()
+}
+
+/// Tells of a limit that keeps people from being paid.
+pub(super) async fn tell_limit(
+    tx: &mut Tx,
+    org: &OrgId,
+    (job_id, run_id): (&str, &RunId),
+    checks: &[GateCheck],
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let event = |check: &GateCheck| NewEvent {
+        kind: EventKind::LimitHit,
+        subject: run_id.to_string(),
+        data: json!({
+            "jobId": job_id, "runId": run_id, "limit": check.gate, "wants": check.wants,
+            "found": check.found,
+        }),
+    };
+    let events: Vec<_> = checks.iter().map(event).collect();
+    Ok(tx.event_insert(org, &events, now).await?)
 }
 
 /// An amount as it stands in the API: a number in major units, exact, with the currency's digits.

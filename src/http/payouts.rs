@@ -47,6 +47,8 @@ pub(super) struct Payout {
     retried_as: Option<PayoutId>,
     /// It is not sent before somebody approved it.
     requires_approval: bool,
+    /// Why: `above_limit`, `first_payout`, `changed_method`; empty if nobody has to.
+    approval_reasons: Vec<String>,
     approved_at: Option<DateTime<Utc>>,
     /// Who approved it; partners see what sort of caller it was.
     approved_by: Option<String>,
@@ -134,6 +136,7 @@ impl Payout {
     pub fn of(row: PayoutRow, who: &Who) -> Self {
         // The words of staff among themselves are not for the payee.
         let inside = who.caller.is_only_partner() && row.status == PayoutStatus::Cancelled;
+        let reasons = row.approval_reasons().into_iter().map(str::to_owned).collect();
         Self {
             payout_id: row.payout_id,
             status: row.status,
@@ -150,6 +153,7 @@ impl Payout {
             period: row.period,
             retry_of: row.retry_of,
             retried_as: row.retried_as,
+            approval_reasons: reasons,
             requires_approval: row.requires_approval == 1,
             approved_at: row.approved_at,
             approved_by: row.approved_by.map(|actor| shown_actor(&actor, who)),

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
+use super::halts::halted;
 use super::{Store, StoreError, Tx};
 use crate::domain::{
-    AffiliateId, AffiliateStatus, Candidate, CandidateMethod, Currency, DestinationId, MethodId,
-    MethodKind, MethodStatus, Money, OrgId, PayoutId, PayoutOrigin, Periods, ProgramId,
+    AffiliateId, AffiliateStatus, Bounds, Candidate, CandidateMethod, Currency, DestinationId,
+    MethodId, MethodKind, MethodStatus, Money, OrgId, PayoutId, PayoutOrigin, Periods, ProgramId,
     ProgramStatus, WalletKey, WalletStatus,
 };
 
@@ -19,8 +20,15 @@ macro_rules! candidates {
     WITH periods(timezone, period) AS MATERIALIZED ({rows})
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
-           p.timezone, p.auto_payout, pc.min_payout_minor, pc.approval_minor, m.method_id,
+           p.timezone, p.auto_payout, pc.min_payout_minor, pc.approval_minor, p.max_payouts_run,
+           p.max_payouts_day, pc.max_payout_minor, pc.max_run_minor, pc.max_day_minor,
+           p.approve_first, p.approve_changed, m.method_id,
            m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
+           (SELECT o.destination_id FROM payouts o
+            WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
+              AND o.status = 'completed'
+            ORDER BY o.payout_id DESC LIMIT 1) AS last_destination_id,
+           ", halted!("$1", "m.kind", "w.program_id"), " AS halted,
            CAST(CASE WHEN EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
                   AND o.currency = w.currency AND o.origin = 'auto'
@@ -39,18 +47,33 @@ macro_rules! candidates {
 
 // A balance of exactly 0 is no candidate. Keyset pages: page 1,000 costs what page 1 does.
 macro_rules! candidates_page {
-    ($lock:literal) => {
+    ($which:literal, $lock:literal) => {
         candidates!(
-            "AND w.available_minor <> 0
-      AND (w.affiliate_id, w.currency) > ($2, $3)
+            $which,
+            " AND (w.affiliate_id, w.currency) > ($2, $3)
     ORDER BY w.affiliate_id, w.currency LIMIT $4",
             $lock
         )
     };
 }
+// Who has reached the minimum, and was not paid in the period: most wallets have not, so that a job
+// that looks often looks at few.
+macro_rules! reached_page {
+    ($lock:literal) => {
+        candidates_page!(
+            "AND w.available_minor >= pc.min_payout_minor AND w.available_minor > 0
+      AND NOT EXISTS (
+          SELECT 1 FROM payouts r WHERE r.org_id = w.org_id AND r.affiliate_id = w.affiliate_id
+             AND r.currency = w.currency AND r.origin = 'auto' AND r.period = periods.period)",
+            $lock
+        )
+    };
+}
 const ZONES: &str = "SELECT DISTINCT COALESCE(p.timezone, '') FROM programs p WHERE p.org_id = $1";
-const CANDIDATES_PAGE: &str = candidates_page!(" {lock:w}");
-const CANDIDATES_AFTER: &str = candidates_page!("");
+const CANDIDATES_PAGE: &str = candidates_page!("AND w.available_minor <> 0", " {lock:w}");
+const CANDIDATES_AFTER: &str = candidates_page!("AND w.available_minor <> 0", "");
+const REACHED_PAGE: &str = reached_page!(" {lock:w}");
+const REACHED_AFTER: &str = reached_page!("");
 const CANDIDATE_LOCK: &str = candidates!(
     @ "(m.method_id = $4 OR ($4 = '' AND m.is_default = 1))",
     "AND w.affiliate_id = $2 AND w.currency = $3 {lock:w}"
@@ -65,24 +88,35 @@ const QUEUES: &str = "
     FROM payouts WHERE (status = 'approved' OR (status = 'pending' AND requires_approval = 0))
     GROUP BY org_id, method_kind, currency ORDER BY org_id, method_kind, currency";
 
-const QUEUE: &str = "
+// Without what is halted: that waits for something else.
+const QUEUE: &str = concat!(
+    "
     SELECT org_id, method_kind, currency, COUNT(*) AS payouts,
            CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
     FROM payouts
     WHERE org_id = $1 AND method_kind = $2 AND currency = $3
       AND (status = 'approved' OR (status = 'pending' AND requires_approval = 0))
-    GROUP BY org_id, method_kind, currency";
+      AND ",
+    halted!("$1", "payouts.method_kind", "payouts.program_id"),
+    " IS NULL
+    GROUP BY org_id, method_kind, currency"
+);
 
 // The method is the pinned one, as it stands now; amounts and periods were settled at request.
 // What proves a method is the house's money, and the affiliate is the one who is to be proven.
 macro_rules! queued {
-    ($($tail:literal),+) => { concat!("
+    ($($tail:expr),+) => { concat!("
     SELECT q.payout_id, q.amount_minor, q.origin, q.destination_id AS pinned_id,
            q.affiliate_id, q.currency, q.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.timezone, p.auto_payout, CAST(NULL AS BIGINT) AS min_payout_minor,
-           CAST(NULL AS BIGINT) AS approval_minor, m.method_id,
+           CAST(NULL AS BIGINT) AS approval_minor, CAST(NULL AS BIGINT) AS max_payouts_run,
+           CAST(NULL AS BIGINT) AS max_payouts_day, CAST(NULL AS BIGINT) AS max_payout_minor,
+           CAST(NULL AS BIGINT) AS max_run_minor, CAST(NULL AS BIGINT) AS max_day_minor,
+           p.approve_first, p.approve_changed, m.method_id,
            m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
+           CAST(NULL AS TEXT) AS last_destination_id,
+           ", halted!("$1", "q.method_kind", "q.program_id"), " AS halted,
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q
     JOIN wallets w ON w.org_id = q.org_id AND w.affiliate_id = q.affiliate_id AND w.currency = q.currency
@@ -95,6 +129,9 @@ macro_rules! queued {
 const QUEUED_PAGE: &str = queued!(
     "AND q.method_kind = $2 AND q.currency = $3
       AND (q.status = 'approved' OR (q.status = 'pending' AND q.requires_approval = 0))
+      AND ",
+    halted!("$1", "q.method_kind", "q.program_id"),
+    " IS NULL
     ORDER BY q.payout_id LIMIT $4 {lock-free:q}"
 );
 const MEMBERS: &str = queued!(
@@ -145,6 +182,15 @@ struct CandidateRow {
     auto_payout: i64,
     min_payout_minor: Option<i64>,
     approval_minor: Option<i64>,
+    max_payouts_run: Option<i64>,
+    max_payouts_day: Option<i64>,
+    max_payout_minor: Option<i64>,
+    max_run_minor: Option<i64>,
+    max_day_minor: Option<i64>,
+    approve_first: i64,
+    approve_changed: i64,
+    last_destination_id: Option<DestinationId>,
+    halted: Option<String>,
     method_id: Option<MethodId>,
     method_kind: Option<MethodKind>,
     destination_id: Option<DestinationId>,
@@ -175,6 +221,17 @@ impl CandidateRow {
             auto_payout: self.auto_payout == 1,
             min_payout_minor: self.min_payout_minor,
             approval_minor: self.approval_minor,
+            bounds: Bounds {
+                payout_minor: self.max_payout_minor,
+                run_minor: self.max_run_minor,
+                day_minor: self.max_day_minor,
+                run_payouts: self.max_payouts_run,
+                day_payouts: self.max_payouts_day,
+            },
+            approve_first: self.approve_first == 1,
+            approve_changed: self.approve_changed == 1,
+            last_destination_id: self.last_destination_id,
+            halted: self.halted,
             method,
             paid_in_period: self.paid_in_period == 1,
         }
@@ -254,26 +311,31 @@ impl Store {
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
-    /// The next wallets with a balance other than 0 after the wallet `after`, as they stand, for a
-    /// look that changes nothing.
+    /// The next wallets with a balance other than 0 (or those alone that have reached their minimum
+    /// and were not paid in the period) after the wallet `after`, as they stand, for a look that
+    /// changes nothing.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn candidates_after(
         &self,
         org: &OrgId,
-        periods: &[ZonePeriod],
+        (periods, reached_only): (&[ZonePeriod], bool),
         after: Option<&WalletKey>,
         limit: i64,
     ) -> Result<Vec<Candidate>, StoreError> {
         let (affiliate, currency) =
             after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
-        let query = sql(CANDIDATES_AFTER).bind(org).bind(affiliate).bind(currency).bind(limit);
+        let query = sql(if reached_only { REACHED_AFTER } else { CANDIDATES_AFTER })
+            .bind(org)
+            .bind(affiliate)
+            .bind(currency)
+            .bind(limit);
         let rows: Vec<CandidateRow> = query.read_all_with(&self.pools, &rows_of(periods)).await?;
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
-    /// What waits to be sent on one rail of an org, if anything does.
+    /// What waits to be sent on one rail of an org and is not halted, if anything does.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -296,17 +358,22 @@ impl Store {
 }
 
 impl Tx {
-    /// The next wallets with a balance other than 0, locked, after the wallet `after`.
+    /// The next wallets with a balance other than 0 (or those alone that have reached their minimum
+    /// and were not paid in the period), locked, after the wallet `after`.
     pub async fn candidates_page(
         &mut self,
         org: &OrgId,
-        periods: &[ZonePeriod],
+        (periods, reached_only): (&[ZonePeriod], bool),
         after: Option<&WalletKey>,
         limit: i64,
     ) -> Result<Vec<Candidate>, StoreError> {
         let (affiliate, currency) =
             after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
-        let query = sql(CANDIDATES_PAGE).bind(org).bind(affiliate).bind(currency).bind(limit);
+        let query = sql(if reached_only { REACHED_PAGE } else { CANDIDATES_PAGE })
+            .bind(org)
+            .bind(affiliate)
+            .bind(currency)
+            .bind(limit);
         let rows: Vec<CandidateRow> = query.all_with(self, &rows_of(periods)).await?;
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
@@ -327,7 +394,7 @@ impl Tx {
         Ok(row.map(CandidateRow::into_candidate))
     }
 
-    /// The oldest payouts of a queue that no other worker has in hand, locked.
+    /// The oldest payouts of a queue that no other worker has in hand and nobody halted, locked.
     pub async fn queued_page(
         &mut self,
         org: &OrgId,

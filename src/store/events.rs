@@ -30,7 +30,7 @@ const PAYOUTS_TOLD: &str = "
     WITH told(payout_id) AS MATERIALIZED ({rows})
     SELECT p.payout_id, p.affiliate_id, p.program_id, p.currency, p.amount_minor, p.status,
            p.method_kind, p.origin, p.period, p.retry_of, p.requested_at, p.failure_code,
-           p.failure_message
+           p.failure_message, p.approval_reasons
     FROM told CROSS JOIN payouts p WHERE p.org_id = $1 AND p.payout_id = told.payout_id";
 const PAYOUTS_UNDER_WAY: &str = "
     SELECT payout_id FROM transfers
@@ -64,6 +64,8 @@ pub struct ToldPayout {
     pub requested_at: DateTime<Utc>,
     pub failure_code: Option<String>,
     pub failure_message: Option<String>,
+    /// Words between commas.
+    pub approval_reasons: Option<String>,
 }
 
 #[derive(FromRow)]

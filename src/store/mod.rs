@@ -19,14 +19,17 @@ mod dialect;
 mod endpoints;
 mod enrolment;
 mod events;
+mod halts;
 mod invariants;
 mod keys;
 mod letters;
+mod limits;
 mod methods;
 mod partners;
 mod pauses;
 mod payment_methods;
 mod payouts;
+mod plans;
 mod programs;
 mod provider_events;
 mod reads;
@@ -38,6 +41,7 @@ mod seen;
 mod submissions;
 mod transfers;
 mod unsealed;
+mod usage;
 mod verifications;
 mod wallets;
 
@@ -62,6 +66,7 @@ pub use dialect::Tx;
 pub use endpoints::EndpointRow;
 pub use enrolment::{AffiliateRow, EnrolmentRow, ProgramRow};
 pub use events::{NewEvent, ToldPayout};
+pub use halts::HaltRow;
 pub use invariants::{Breach, INVARIANTS, Invariant};
 pub use keys::OrgKey;
 pub use letters::{HeardNotice, NamedTransfer, NewLetter, NewNotice};
@@ -72,6 +77,7 @@ pub use payment_methods::{
     HeldMethod, MethodOwner, MethodsHeld, MethodsOf, NewPaymentMethod, PaymentMethod, Proving,
 };
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
+pub use plans::{NewPlan, PlanRow};
 pub use programs::{AffiliateFilter, AffiliateStand, CurrencyTerms, ProgramStand};
 pub use provider_events::NewProviderEvent;
 pub use reads::{
@@ -85,6 +91,7 @@ pub use sealed::{SEALED, SealedAnew, SealedColumn, Tried};
 pub use seen::{JobStanding, Observer, OpenPayouts, Passed};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
+pub use usage::{PaidByRun, UsageDay, UsageRow};
 pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};
 pub use wallets::{WalletEntryRow, WalletFilter, WalletMove, WalletRow};
 

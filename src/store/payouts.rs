@@ -7,15 +7,15 @@ use super::dialect::{Value, sql};
 use super::seen::Passed;
 use super::{StoreError, Tx};
 use crate::domain::{
-    Actor, AffiliateId, Currency, DestinationId, MethodId, MethodKind, Money, OrgId, PayoutId,
-    PayoutOrigin, PayoutStatus, Period, ProgramId, RunId,
+    Actor, AffiliateId, ApprovalReason, Currency, DestinationId, MethodId, MethodKind, Money,
+    OrgId, PayoutId, PayoutOrigin, PayoutStatus, Period, ProgramId, RunId,
 };
 
 const PAYOUT_INSERT: &str = "
     INSERT INTO payouts (org_id, payout_id, affiliate_id, program_id, currency, amount_minor,
                          method_id, method_kind, destination_id, status, version, origin, period,
                          run_id, retry_of, requested_by, requested_at, updated_at,
-                         requires_approval, period_from, period_until)
+                         requires_approval, approval_reasons, period_from, period_until)
     {rows}";
 const EVENT_INSERT: &str = "
     INSERT INTO payout_events (org_id, payout_id, version, status, actor, reason, occurred_at)
@@ -96,12 +96,20 @@ pub struct NewPayout {
     /// Pinned: what is on file later does not change where this payout goes.
     pub destination_id: DestinationId,
     pub origin: PayoutOrigin,
-    /// It waits until somebody approves it.
-    pub requires_approval: bool,
+    /// Why it waits until somebody approves it; empty if it need not.
+    pub approval: Vec<ApprovalReason>,
     /// The period that an automatic payout belongs to.
     pub period: Option<Period>,
     pub run_id: Option<RunId>,
     pub retry_of: Option<PayoutId>,
+}
+
+impl NewPayout {
+    /// Why it waits for a person, as it is stored: words between commas.
+    pub fn approval_words(&self) -> Option<String> {
+        let words: Vec<_> = self.approval.iter().map(|reason| reason.as_str()).collect();
+        Some(words.join(",")).filter(|words| !words.is_empty())
+    }
 }
 
 /// A change of status, with why.
@@ -156,7 +164,8 @@ impl Tx {
                 actor.as_str().into(),
                 now.into(),
                 now.into(),
-                i64::from(p.requires_approval).into(),
+                i64::from(!p.approval.is_empty()).into(),
+                p.approval_words().into(),
                 Value::Time(p.period.as_ref().map(|period| period.from)),
                 Value::Time(p.period.as_ref().map(|period| period.until)),
             ]

@@ -18,7 +18,7 @@ macro_rules! payouts {
     SELECT p.payout_id, p.affiliate_id, p.program_id, p.currency, p.amount_minor, p.method_kind,
            p.status, p.origin, p.period, p.run_id, p.retry_of, r.payout_id AS retried_as,
            p.requested_by, p.requested_at, p.updated_at, p.waiting_for, p.note, p.failure_code,
-           p.failure_message, p.requires_approval, p.approved_by, p.approved_at
+           p.failure_message, p.requires_approval, p.approval_reasons, p.approved_by, p.approved_at
     FROM payouts p
     LEFT JOIN payouts r ON r.org_id = p.org_id AND r.retry_of = p.payout_id ", $($tail),+) };
 }
@@ -115,8 +115,17 @@ pub struct PayoutRow {
     pub failure_message: Option<String>,
     /// 1 if it may not be sent before somebody approved it.
     pub requires_approval: i64,
+    /// Why, as words between commas.
+    pub approval_reasons: Option<String>,
     pub approved_by: Option<String>,
     pub approved_at: Option<DateTime<Utc>>,
+}
+
+impl PayoutRow {
+    /// Why it needed an approval: `above_limit`, `first_payout`, `changed_method`.
+    pub fn approval_reasons(&self) -> Vec<&str> {
+        self.approval_reasons.as_deref().map(|words| words.split(',').collect()).unwrap_or_default()
+    }
 }
 
 /// What a payout pays: a commission, or a part of one, or an adjustment. Below 0 it nets a debt.

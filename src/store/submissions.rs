@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
+use super::halts::halted;
 use super::{NewTransfer, Store, StoreError, Tx};
 use crate::domain::{
     Currency, MethodKind, OrgId, PayoutId, Reference, SubmissionId, SubmissionState, TransferId,
@@ -20,15 +21,22 @@ const COUNTER_NEXT: &str = "
     ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value";
 
 macro_rules! submissions {
-    ($($tail:literal),+) => { concat!("
+    ($($tail:expr),+) => { concat!("
     SELECT s.org_id, s.submission_id, s.method_kind, s.currency, s.reference, s.state,
            s.body_hash, s.provider_batch_id, s.sequence, s.sends, s.checks, s.refusals,
            s.refused_since, s.first_sent_at, s.claimed_until
     FROM submissions s ", $($tail),+) };
 }
+// Not one that is halted as a whole.
 const SUBMISSION_TO_SEND: &str = submissions!(
     "WHERE s.org_id = $1 AND s.method_kind = $2 AND s.currency = $3 AND s.state = 'prepared'
        AND s.next_attempt_at <= $4
+       AND EXISTS (SELECT 1 FROM transfers t
+                   JOIN payouts q ON q.org_id = t.org_id AND q.payout_id = t.payout_id
+                   WHERE t.org_id = s.org_id AND t.submission_id = s.submission_id
+                     AND ",
+    halted!("$1", "q.method_kind", "q.program_id"),
+    " IS NULL)
      ORDER BY s.next_attempt_at, s.submission_id LIMIT 1 {lock-free:s}"
 );
 const SUBMISSIONS_DUE: &str = submissions!(

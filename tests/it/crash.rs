@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use payoutd::domain::Scope;
-use payoutd::engine::{AutoRequest, Engine, EngineSettings, Planned, Reach};
+use payoutd::engine::{AutoRequest, Engine, EngineSettings, Planned, Reach, Rules};
 use serde_json::json;
 
 use crate::harness::{Harness, program, week_of};
@@ -41,12 +41,8 @@ async fn live_briefly(h: &Harness, engine: &Engine, job: u64, millis: u64) {
     let life = async {
         match job {
             0 => {
-                let request = AutoRequest {
-                    run_id: h.clock.mint(),
-                    periods: week_of("2026-W10"),
-                    scope,
-                    page: 2,
-                };
+                let rules = Rules::unlimited("auto-payout", week_of("2026-W10"), scope);
+                let request = AutoRequest { run_id: h.clock.mint(), rules, plan: None, page: 2 };
                 engine.request_automatic(&work, &h.org, &request).await.map(drop)
             }
             1 => engine.submit_all(&work, Reach::All, &scope).await.map(drop),

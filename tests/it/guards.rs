@@ -47,7 +47,7 @@ fn automatic(h: &Harness, period: &str) -> NewPayout {
         method_kind: MethodKind::Paypal,
         destination_id: h.clock.mint(),
         origin: PayoutOrigin::Auto,
-        requires_approval: false,
+        approval: Vec::new(),
         period: Some(week_of(period).of(None)),
         run_id: None,
         retry_of: None,

@@ -6,7 +6,7 @@ use payoutd::domain::{
     NewMethod, NewProgram, PayoutId, PeriodLength, Periods, RunId, Scope, WalletKey,
 };
 use payoutd::engine::{
-    Adjustment, AutoRequest, EngineError, PersonRequest, Reversal, Reversed, Tally, Verdict,
+    Adjustment, AutoRequest, EngineError, PersonRequest, Reversal, Reversed, Rules, Tally, Verdict,
 };
 use payoutd::store::{AuditFilter, LineRow, PayoutFilter, PayoutRow};
 use serde_json::json;
@@ -132,8 +132,8 @@ impl Harness {
     /// Asks for every wallet, outside of any run; `week` (`2026-W10`) is that of its payouts.
     pub async fn ask_all(&self, week: &str, page: i64) -> (RunId, Tally) {
         let run_id: RunId = self.clock.mint();
-        let scope = Scope::default();
-        let request = AutoRequest { run_id: run_id.clone(), periods: week_of(week), scope, page };
+        let rules = Rules::unlimited("auto-payout", week_of(week), Scope::default());
+        let request = AutoRequest { run_id: run_id.clone(), rules, plan: None, page };
         let tally = self.engine.request_automatic(&self.work(), &self.org, &request).await;
         (run_id, tally.expect("a run that ends"))
     }
