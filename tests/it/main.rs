@@ -31,6 +31,7 @@ mod methods;
 mod model;
 mod notify;
 mod plans;
+mod policies;
 mod rails;
 mod reads;
 mod reconcile;
