@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use super::deciding::{Decided, Decider, Rules};
 use super::{Engine, EngineError};
 use crate::domain::{ApprovalReason, Candidate, GateCheck, OrgId, PlanLine, Planned, WalletKey};
-use crate::store::ZonePeriod;
+use crate::store::{AskedByRun, ZonePeriod};
 
 /// Wallets that are read at once.
 pub(super) const PAGE: i64 = 1_000;
@@ -45,6 +45,11 @@ impl Engine {
 }
 
 impl Foresight<'_> {
+    /// Takes up what the run that is looked at asked for before.
+    pub fn resume(&mut self, asked: &[AskedByRun]) {
+        self.decider.resume(asked);
+    }
+
     /// The next page; `None` after the last one.
     pub async fn next(&mut self) -> Result<Option<Vec<Foreseen>>, EngineError> {
         let Self { engine, org, rules, decider, keys, at, after } = self;
