@@ -3,6 +3,7 @@
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Deserialize;
+use thiserror::Error;
 
 /// How long a period is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -56,6 +57,21 @@ pub fn start_of(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
         })
         .expect("a gap is no longer than a day");
     local.with_timezone(&Utc)
+}
+
+/// A time zone, by its IANA name.
+///
+/// # Errors
+/// [`NoZone`] if there is none of that name.
+pub fn zone_named(name: &str) -> Result<Tz, NoZone> {
+    name.parse().map_err(|_| NoZone { name: name.to_owned() })
+}
+
+/// A name that is no time zone's.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("\"{name}\" is no time zone: expected an IANA name such as Europe/Berlin")]
+pub struct NoZone {
+    pub name: String,
 }
 
 /// The periods that the programs of one run are paid in: each in its own zone, or in the job's.

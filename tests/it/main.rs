@@ -28,6 +28,7 @@ mod matrix;
 mod methods;
 mod model;
 mod notify;
+mod periods;
 mod plans;
 mod rails;
 mod reads;
