@@ -1,5 +1,7 @@
 //! The daemon: a metronome wakes the tick, the tick queues what is due, runs take what is
-//! queued. It stops softly on the first signal and at once on the second.
+//! queued. It stops softly on the first signal and at once on the second: nothing more is taken on,
+//! what is in hand stops between two batches and goes back into the queue, and what does not within
+//! the grace time is cut off and given back.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,8 +18,8 @@ use crate::jobs::Runner;
 
 /// How often the metronome beats.
 const BEAT: &str = "*/1 * * * * *";
-/// Longest time of one look at the schedules; a database that hangs must not hang the daemon.
-const LONGEST_LOOK: Duration = Duration::from_secs(30);
+/// How long runs that are cut off may take to say so.
+const LONGEST_GOODBYE: Duration = Duration::from_secs(5);
 
 /// Cancels `stop` on SIGTERM or SIGINT; a second signal ends the process at once. Whatever was
 /// in hand then is found by its lease.
@@ -64,11 +66,7 @@ pub async fn run(
             () = beat.notified() => {}
             () = stop.cancelled() => break,
         }
-        match tokio::time::timeout(LONGEST_LOOK, look(runner, &runs, stop)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(cause)) => error!(event = "scheduler.tick.failed", cause = format!("{cause:#}")),
-            Err(_) => error!(event = "scheduler.tick.timed_out", seconds = LONGEST_LOOK.as_secs()),
-        }
+        look(runner, &runs, stop).await;
     }
     let drain_ms = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX);
     runner.pulse.drain();
@@ -79,7 +77,14 @@ pub async fn run(
     runs.close();
     let drained = tokio::time::timeout(drain, runs.wait()).await.is_ok();
     if !drained {
-        warn!(event = "daemon.drain.timed_out", "what is in hand is found by its lease");
+        warn!(event = "daemon.drain.timed_out", "what is in hand is cut off and given back");
+        runner.abort();
+        if tokio::time::timeout(LONGEST_GOODBYE, runs.wait()).await.is_err() {
+            warn!(event = "daemon.abort.timed_out", "what is in hand is found by its lease");
+        }
+    }
+    if let Err(cause) = runner.leave().await {
+        warn!(event = "daemon.leave.failed", %cause);
     }
     info!(event = "daemon.stopped");
     Ok(drained)
@@ -124,11 +129,25 @@ fn announce(runner: &Runner) {
     }
 }
 
-/// One look: queue what is due, start what is queued; one job at most once in a look.
-async fn look(runner: &Runner, runs: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
-    runner.tick().await?;
+/// One look: queue what is due, start what is queued; one job at most once in a look. Whatever fails
+/// of it is tried again at the next beat.
+async fn look(runner: &Runner, runs: &TaskTracker, stop: &CancellationToken) {
+    if let Err(cause) = runner.tick().await {
+        error!(
+            event = "scheduler.tick.failed",
+            cause = format!("{:#}", anyhow::Error::from(cause))
+        );
+    }
+    let queued = match runner.queued().await {
+        Ok(queued) => queued,
+        Err(cause) => {
+            let cause = format!("{:#}", anyhow::Error::from(cause));
+            error!(event = "scheduler.queue.unreadable", cause);
+            return;
+        }
+    };
     let mut started = HashSet::new();
-    for run in runner.queued().await? {
+    for run in queued {
         if stop.is_cancelled() || !started.insert(run.job_id.clone()) {
             continue;
         }
@@ -139,5 +158,4 @@ async fn look(runner: &Runner, runs: &TaskTracker, stop: &CancellationToken) -> 
             }
         });
     }
-    Ok(())
 }

@@ -37,7 +37,9 @@ impl App {
             let words = "account numbers are still in the open: run `payoutd db migrate`";
             return Err(UsageError(words.to_owned()).into());
         }
-        Self::over(config, store)
+        let app = Self::over(config, store)?;
+        app.engine.keep_time().await?;
+        Ok(app)
     }
 
     /// Wires engine and runner over an open store.
@@ -54,9 +56,9 @@ impl App {
             four_eyes: config.approval.four_eyes,
         };
         let store = store.with_observer(Observer::new(count_payouts));
-        let engine = Engine::new(store, Clock::System, rails(config)?, settings);
+        let engine = Engine::new(store, Clock::corrected(), rails(config)?, settings);
         let catalog = Catalog::load(config.jobs.dir())?;
-        let settings = RunnerSettings { worker_id: worker_id() };
+        let settings = RunnerSettings { worker_id: worker_id(&engine.clock) };
         let runner = Runner::new(engine.clone(), catalog, settings);
         Ok(Self { engine, runner })
     }
@@ -170,12 +172,14 @@ fn millis(millis: u64) -> TimeDelta {
     TimeDelta::milliseconds(i64::try_from(millis).unwrap_or(i64::MAX / 2))
 }
 
-/// Host and process: which replica took a run, for people.
-fn worker_id() -> String {
+/// Host and process, for people, and a few letters, since two containers may have both in common:
+/// which replica took a run.
+fn worker_id(clock: &Clock) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = match host.trim() {
         "" => "localhost",
         host => host,
     };
-    format!("{host}:{}", std::process::id())
+    let unique = hex::encode(&clock.secret::<3>());
+    format!("{host}:{}:{unique}", std::process::id())
 }

@@ -8,7 +8,7 @@ use crate::access::{AccessError, KeyError};
 use crate::config::ConfigError;
 use crate::engine::{EngineError, PlanError};
 use crate::import::ImportError;
-use crate::jobs::{CatalogError, NotPlanned, RunError};
+use crate::jobs::{CatalogError, JobError, NotPlanned, RunError};
 use crate::notify::NotifyError;
 use crate::providers::Problem;
 use crate::store::StoreError;
@@ -95,6 +95,15 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<NotifyError>() {
         let unknown = matches!(error, NotifyError::Store(_) | NotifyError::Client(_));
         return (!unknown).then_some(Exit::Usage);
+    }
+    match cause.downcast_ref() {
+        Some(JobError::Catalog(_) | JobError::NoRun { .. } | JobError::BadSpan(_)) => {
+            return Some(Exit::Usage);
+        }
+        // What is behind a transparent error is not in the chain.
+        Some(JobError::Engine(error)) => return known(error),
+        Some(_) => return Some(Exit::Refused),
+        None => {}
     }
     match cause.downcast_ref() {
         Some(RunError::Catalog(_)) => return Some(Exit::Usage),

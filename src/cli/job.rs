@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::operator;
 use super::exit::UsageError;
+use super::job_acts::JobAct;
 use super::output::{Output, table, time, totals};
-use super::{App, Exit, plan, schedule};
+use super::{App, Exit, job_acts, job_list, plan, schedule};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon;
@@ -69,6 +70,8 @@ pub enum JobCommand {
         /// Id of the run
         run: String,
     },
+    #[command(flatten)]
+    Act(JobAct),
 }
 
 /// Runs one `job` command.
@@ -82,7 +85,7 @@ pub async fn run(config: &Config, output: Output, command: JobCommand) -> anyhow
         JobCommand::Validate { job } => {
             schedule::validate(config, output, &job, Clock::System.now())
         }
-        JobCommand::List => list(&App::open(config).await?, output).await,
+        JobCommand::List => job_list::list(&App::open(config).await?, output).await,
         JobCommand::Run { id, dry_run: true, planned_for, .. } => {
             plan::make(&App::open(config).await?, output, &id, planned_for).await
         }
@@ -96,40 +99,8 @@ pub async fn run(config: &Config, output: Output, command: JobCommand) -> anyhow
             history(&App::open(config).await?, output, id.as_deref(), limit).await
         }
         JobCommand::Show { run } => show(&App::open(config).await?, output, &run).await,
+        JobCommand::Act(act) => job_acts::run(&App::open(config).await?, output, act).await,
     }
-}
-
-async fn list(app: &App, output: Output) -> anyhow::Result<Exit> {
-    let now = app.engine.clock.now();
-    let mut rows = Vec::new();
-    let mut values = Vec::new();
-    for job in app.runner.catalog.iter() {
-        let last = app.engine.store.runs_history(&job.job_id, "", 1).await?.pop();
-        let next = job.schedule.next(now).filter(|_| job.enabled);
-        values.push(json!({
-            "job_id": job.job_id, "kind": job.kind, "description": job.description,
-            "enabled": job.enabled, "schedule": job.schedule.pattern(),
-            "timezone": job.schedule.zone().name(), "next_run_at": next,
-            "last_run": last.as_ref().map(|run| json!({
-                "run_id": run.run_id, "state": run.state, "finished_at": run.finished_at,
-            })),
-        }));
-        rows.push(vec![
-            job.job_id.clone(),
-            if job.enabled { "on" } else { "off" }.to_owned(),
-            format!("{} {}", job.schedule.pattern(), job.schedule.zone().name()),
-            next.map_or_else(|| "-".to_owned(), time),
-            last.map_or_else(|| "never".to_owned(), |run| run.state),
-            job.description.clone(),
-        ]);
-    }
-    if output.json {
-        output.json(&values)?;
-    } else {
-        let headings = ["job", "on", "schedule", "next", "last run", "what it does"];
-        output.text(&table(&headings, &[], rows))?;
-    }
-    Ok(Exit::Done)
 }
 
 async fn run_now(app: &App, output: Output, id: &str, now: bool) -> anyhow::Result<Exit> {
@@ -184,7 +155,19 @@ async fn show(app: &App, output: Output, run: &str) -> anyhow::Result<Exit> {
     let run = app.engine.store.run(&id).await?;
     let run =
         run.ok_or_else(|| UsageError(format!("there is no run {id}: see `payoutd job history`")))?;
+    let attempts = app.engine.store.run_attempts(&id).await?;
+    if output.json {
+        let mut value = run_value(&run)?;
+        value["attempts"] = json!(attempts);
+        output.json(&value)?;
+        return Ok(Exit::Done);
+    }
     print_run(output, &run)?;
+    for past in attempts {
+        let why = past.error_message.unwrap_or_default();
+        let ended = time(past.finished_at);
+        output.text(&format!("  attempt {} {} {ended} {why}", past.attempt, past.state))?;
+    }
     Ok(Exit::Done)
 }
 
@@ -234,6 +217,9 @@ pub fn print_run(output: Output, run: &RunRow) -> anyhow::Result<()> {
     }
     for note in &tally.notes {
         text += &format!("\n  note: {note}");
+    }
+    if let Some(reason) = &run.reason {
+        text += &format!("\n  reason: {reason}");
     }
     if let Some(message) = &run.error_message {
         text += &format!("\n  error {}: {message}", run.error_code.as_deref().unwrap_or_default());

@@ -11,6 +11,8 @@ mod exit;
 mod halt;
 mod import;
 mod job;
+mod job_acts;
+mod job_list;
 mod key;
 mod keys;
 mod method;

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::app::notifier;
 use super::exit::UsageError;
@@ -16,6 +16,9 @@ use crate::access::Gatekeeper;
 use crate::config::Config;
 use crate::notify::{Courier, Notifier};
 use crate::{daemon, http};
+
+/// How often the database is asked what time it is.
+const KEEP_TIME: Duration = Duration::from_secs(5);
 
 /// One of the daemon's two roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,7 +74,7 @@ pub(super) async fn stand(
     let notifier = desk.notifier.clone();
     let served = listener.map(|listener| tokio::spawn(http::serve(listener, desk, stop.clone())));
     let drained = if only == Some(Role::Api) {
-        stop.cancelled().await;
+        keep_time(app, stop).await;
         Ok(true)
     } else {
         work(config, app, notifier, stop).await
@@ -80,6 +83,17 @@ pub(super) async fn stand(
         served.await?;
     }
     drained
+}
+
+/// Keeps the time of a server that has no schedules, until `stop`; who has them keeps it at each look.
+async fn keep_time(app: &App, stop: &CancellationToken) {
+    while tokio::time::timeout(KEEP_TIME, stop.cancelled()).await.is_err() {
+        // While the database does not answer, the clock goes on as it was.
+        let asked = tokio::time::timeout(KEEP_TIME, app.engine.keep_time()).await;
+        if let Ok(Err(cause)) = asked {
+            debug!(event = "clock.not_asked", %cause);
+        }
+    }
 }
 
 /// Schedules and runs, and beside them the courier of outgoing webhooks; whether all that was in hand

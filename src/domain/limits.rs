@@ -105,6 +105,16 @@ pub struct Allowance {
     pub day: Used,
 }
 
+/// What a program may spend, and which of its payouts wait for a person beside those above an amount.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProgramLimits {
+    pub limits: Limits,
+    /// The first that an affiliate is paid.
+    pub approve_first: bool,
+    /// Those that go elsewhere than the last one that arrived.
+    pub approve_changed: bool,
+}
+
 /// Which payouts wait until a person approves them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -166,6 +176,16 @@ impl Caps {
     /// Every amount, by currency.
     pub fn iter(&self) -> impl Iterator<Item = Money> + '_ {
         self.0.iter().map(|(currency, minor)| Money::new(*minor, *currency))
+    }
+}
+
+impl Caps {
+    /// Names another amount in a currency, or none.
+    pub fn set(&mut self, currency: Currency, minor: Option<i64>) {
+        match minor {
+            Some(minor) => self.0.insert(currency, minor),
+            None => self.0.remove(&currency),
+        };
     }
 }
 

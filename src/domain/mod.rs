@@ -40,7 +40,8 @@ pub use ids::{
     TransferId, VerificationId,
 };
 pub use limits::{
-    Allowance, ApprovalReason, ApprovalRules, Bounds, Breaker, Caps, Holder, Limits, Used,
+    Allowance, ApprovalReason, ApprovalRules, Bounds, Breaker, Caps, Holder, Limits, ProgramLimits,
+    Used,
 };
 pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};

@@ -27,6 +27,7 @@ mod methods;
 mod outcome;
 mod plan;
 mod preview;
+mod program_limits;
 mod programs;
 mod proving;
 mod prune;
@@ -369,6 +370,20 @@ impl Engine {
     /// The rails that are configured.
     pub fn rails(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
         self.providers.values()
+    }
+
+    /// Has this process's clock agree with the database's: one installation has one time. An embedded
+    /// database has no clock of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the clock goes on as it was.
+    pub async fn keep_time(&self) -> Result<DateTime<Utc>, StoreError> {
+        let before = self.clock.now();
+        let there = self.store.database_now().await?;
+        if self.store.database() == "postgres" {
+            self.clock.agree(there, (before, self.clock.now()));
+        }
+        Ok(there)
     }
 
     /// Keeps an act of `work`'s actor in the audit log, within the transaction of the act.

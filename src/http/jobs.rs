@@ -17,8 +17,7 @@ use super::problem::{Problem, ProblemBody};
 use super::runs::{Counted, sums};
 use crate::domain::{AffiliateId, Currency, ProgramId, RunId};
 use crate::engine::{EngineError, Preview, Skips, Tally};
-use crate::jobs::{Definition, Due, JobError};
-use crate::store::PauseRow;
+use crate::jobs::{Definition, Due, JobError, JobStanding};
 
 /// The most instants that are listed.
 const MOST_INSTANTS: i64 = 100;
@@ -40,6 +39,21 @@ pub(super) struct Job {
     paused: Option<Pause>,
     /// The latest run.
     last_run: Option<LastRun>,
+    /// When a run of it last succeeded.
+    last_success_at: Option<DateTime<Utc>>,
+    /// Instants that were skipped in the last seven days, by reason.
+    missed: Vec<Missed>,
+    /// Whether the processes that run jobs hold different definitions of it.
+    definition_drift: bool,
+}
+
+/// Instants that were skipped for one reason.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Missed {
+    /// `misfire`, `misfire_window`, `overlap`, `paused` or `other`.
+    reason: String,
+    count: i64,
 }
 
 /// A schedule that is stopped.
@@ -140,6 +154,9 @@ impl From<JobError> for Problem {
             JobError::Paused { .. } => Self::conflict("already_paused", words),
             JobError::NotPaused { .. } => Self::conflict("not_paused", words),
             JobError::NotPlanned(_) => Self::conflict("no_dry_run", words),
+            JobError::NoRun { .. } => Self::not_found("no_run", words),
+            JobError::WrongState { .. } => Self::conflict("wrong_state", words),
+            JobError::BadSpan(_) => Self::meaningless("bad_span", words),
         }
     }
 }
@@ -148,42 +165,42 @@ fn known<'a>(desk: &'a Desk, job_id: &str) -> Result<&'a Definition, Problem> {
     desk.runner.catalog.job(job_id).map_err(|unknown| JobError::from(unknown).into())
 }
 
-async fn shown(desk: &Desk, job: &Definition, pauses: &[PauseRow]) -> Result<Job, Problem> {
-    let last = desk.engine.store.runs_history(&job.job_id, "", 1).await?.pop();
-    let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
-    let due = job.enabled && pause.is_none();
-    let next_run_at = job.schedule.next(desk.engine.clock.now()).filter(|_| due);
-    Ok(Job {
+fn shown(job: &Definition, standing: JobStanding) -> Job {
+    Job {
         job_id: job.job_id.clone(),
         kind: job.kind.as_str().to_owned(),
         description: job.description.clone(),
         enabled: job.enabled,
         schedule: job.schedule.pattern().to_owned(),
         timezone: job.schedule.zone().name().to_owned(),
-        next_run_at,
-        paused: pause.map(|pause| Pause {
-            reason: pause.reason.clone(),
-            paused_by: pause.paused_by.clone(),
+        next_run_at: standing.next_run_at,
+        paused: standing.pause.map(|pause| Pause {
+            reason: pause.reason,
+            paused_by: pause.paused_by,
             paused_at: pause.paused_at,
         }),
-        last_run: last.map(|run| LastRun {
+        last_run: standing.last.map(|run| LastRun {
             run_id: run.run_id,
             state: run.state,
             finished_at: run.finished_at,
         }),
-    })
+        last_success_at: standing.last_success_at,
+        missed: standing
+            .missed
+            .into_iter()
+            .map(|(reason, count)| Missed { reason, count })
+            .collect(),
+        definition_drift: standing.drifts,
+    }
 }
 
 /// List jobs
 #[utoipa::path(get, path = "/jobs", tag = "jobs", operation_id = "listJobs",
     responses((status = 200, body = Jobs)))]
 pub(super) async fn list(State(desk): State<Desk>, _: Who) -> Result<Json<Jobs>, Problem> {
-    let pauses = desk.engine.store.job_pauses().await?;
-    let mut data = Vec::new();
-    for job in desk.runner.catalog.iter() {
-        data.push(shown(&desk, job, &pauses).await?);
-    }
-    Ok(Json(Jobs { data }))
+    let standings = desk.runner.standings().await?;
+    let jobs = desk.runner.catalog.iter().zip(standings);
+    Ok(Json(Jobs { data: jobs.map(|(job, standing)| shown(job, standing)).collect() }))
 }
 
 /// Show a job
@@ -196,8 +213,8 @@ pub(super) async fn show(
     _: Who,
     Ids(job): Ids<String>,
 ) -> Result<Json<Job>, Problem> {
-    let pauses = desk.engine.store.job_pauses().await?;
-    Ok(Json(shown(&desk, known(&desk, &job)?, &pauses).await?))
+    let job = known(&desk, &job)?;
+    Ok(Json(shown(job, desk.runner.standing(job).await?)))
 }
 
 /// How many instants.

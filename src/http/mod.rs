@@ -17,8 +17,10 @@ mod decisions;
 mod docs;
 mod door;
 mod earning;
+mod halts;
 mod jobs;
 mod keys;
+mod limits;
 mod me;
 mod methods;
 mod metrics;
@@ -122,6 +124,8 @@ fn enrolment(door: Door) -> Door {
         .route(Access::write(P::ProgramsWrite), routes!(programs::create))
         .route(Access::read(P::ProgramsRead), routes!(programs::show))
         .route(Access::write(P::ProgramsWrite), routes!(programs::change))
+        .route(Access::read(P::ProgramsRead), routes!(limits::show))
+        .route(Access::write(P::ProgramsWrite), routes!(limits::set))
 }
 
 /// What partners see and ask for, and what staff do about payouts, wallets and methods.
@@ -162,6 +166,9 @@ fn works(door: Door) -> Door {
     door.route(Access::read(P::ReconcileRead), routes!(alerts::list))
         .route(Access::write(P::ReconcileWrite), routes!(alerts::close))
         .route(Access::read(P::AuditRead), routes!(audit_log::list))
+        .route(Access::read(P::JobsRead), routes!(halts::list))
+        .route(Access::STAFF, routes!(halts::set))
+        .route(Access::STAFF, routes!(halts::lift))
         .route(Access::read(P::JobsRead), routes!(jobs::list))
         .route(Access::read(P::JobsRead), routes!(jobs::show))
         .route(Access::write(P::JobsWrite), routes!(jobs::dry_run))

@@ -23,7 +23,7 @@ pub(super) async fn show(State(desk): State<Desk>) -> Result<&'static str, Probl
 /// What is not as it has to be.
 async fn missing(desk: &Desk) -> Option<&'static str> {
     let (pulse, store) = (&desk.runner.pulse, &desk.engine.store);
-    if pulse.is_draining() {
+    if pulse.draining() {
         return Some("this process is on its way out");
     }
     match tokio::time::timeout(LONGEST, store.is_up_to_date()).await {

@@ -24,14 +24,21 @@ pub(super) struct Run {
     run_id: RunId,
     job_id: String,
     kind: String,
-    /// `schedule` or `manual`.
+    /// `schedule`, `catchup` (made up for late), `backfill` (asked for afterwards), `manual` or
+    /// `preview`.
     trigger: String,
     /// The due instant; null for a run that a person asked for.
     scheduled_for: Option<DateTime<Utc>>,
-    /// `queued`, `running`, `succeeded`, `partial`, `failed`, `timed_out`, `lost` or `skipped`.
+    /// `queued`, `running`, `succeeded`, `partial`, `failed`, `timed_out`, `lost`, `cancelled` or
+    /// `skipped`.
     state: String,
+    /// Which try it is.
+    attempt: i64,
+    max_attempts: i64,
+    /// A run that waits starts no earlier.
+    not_before: Option<DateTime<Utc>>,
     requested_by: String,
-    /// Why it was skipped.
+    /// Why it was asked for, or skipped.
     reason: Option<String>,
     worker_id: Option<String>,
     created_at: DateTime<Utc>,
@@ -123,6 +130,9 @@ impl Run {
             trigger: row.trigger_kind,
             scheduled_for: row.scheduled_for,
             state: row.state,
+            attempt: row.attempt,
+            max_attempts: row.max_attempts,
+            not_before: row.not_before,
             requested_by: row.requested_by,
             reason: row.reason,
             worker_id: row.worker_id,

@@ -11,8 +11,8 @@ use utoipa::{PartialSchema, ToSchema};
 use super::problem::Problem;
 use crate::domain::{
     AffiliateId, AffiliateStatus, CommissionId, CommissionStatus, Currency, DeliveryStatus,
-    EndpointId, EventId, Gate, MethodId, MethodKind, OrgId, PartnerId, PayoutId, PayoutOrigin,
-    PayoutStatus, Permission, ProgramId, ProgramStatus, RunId, TransferState,
+    EndpointId, EventId, Gate, HaltScope, MethodId, MethodKind, OrgId, PartnerId, PayoutId,
+    PayoutOrigin, PayoutStatus, Permission, ProgramId, ProgramStatus, RunId, TransferState,
 };
 
 /// Ids are short texts without spaces and control characters.
@@ -56,6 +56,7 @@ schema_of! {
     CommissionStatus as "CommissionStand" by words!(CommissionStatus),
     DeliveryStatus as "DeliveryStatus" by words!(DeliveryStatus),
     Gate as "Gate" by words!(Gate),
+    HaltScope as "HaltScope" by words!(HaltScope),
     MethodKind as "MethodKind" by words!(MethodKind),
     PayoutOrigin as "PayoutOrigin" by words!(PayoutOrigin),
     Permission as "Permission" by words!(Permission),

@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::{Definition, Runner};
 use crate::engine::{Engine, EngineError, PlanAsk, Tally, Work, short_hash};
-use crate::store::StoreError;
+use crate::store::{NewRun, StoreError};
 
 /// The trigger of a run that announces what another one will do.
 pub const PREVIEW: &str = "preview";
@@ -40,7 +40,9 @@ impl Runner {
         }
         let mut tx = self.engine.store.begin().await?;
         for instant in missing {
+            // Told twice would be worse than not told.
             let run = self.new_run(job, PREVIEW, Some(*instant), "schedule");
+            let run = NewRun { max_attempts: 1, ..run };
             tx.run_insert(&run, now).await?;
         }
         tx.commit().await

@@ -1,12 +1,15 @@
 //! Jobs: what runs when. Thin: a job's file says which engine function it calls, and nothing
 //! here moves money.
 
+mod again;
 mod announce;
 mod asked;
 mod audit_ledger;
 mod calendar;
 mod catalog;
 mod definition;
+mod execute;
+mod look;
 mod outlook;
 mod planning;
 mod policy;
@@ -18,8 +21,11 @@ mod request_payouts;
 mod runner;
 mod schedule;
 mod seen;
+mod standing;
 mod submit_transfers;
+mod tick;
 
+pub use again::{Backfill, Backfilled};
 pub use announce::{PREVIEW, to_announce};
 pub use asked::JobError;
 pub use calendar::{Calendar, CalendarError, CalendarKeys};
@@ -32,3 +38,5 @@ pub use pulse::Pulse;
 pub use runner::{RunError, Runner, RunnerSettings};
 pub use schedule::{Dst, Due, Schedule, ScheduleError};
 pub use seen::{count_from_zero, count_payouts};
+pub use standing::JobStanding;
+pub use tick::REPLICA_GONE;

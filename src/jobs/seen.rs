@@ -11,7 +11,7 @@ use super::Definition;
 use crate::clock::Clock;
 use crate::domain::{MethodKind, PayoutStatus, RunId};
 use crate::engine::{Progress, Tally};
-use crate::store::{Passed, RunEnd, RunLease, StoreError, Tx};
+use crate::store::{LostRun, NewRun, Passed, RunEnd, RunLease, RunRow, StoreError, Tx};
 use crate::telemetry;
 
 /// A run says how far it is at most this often.
@@ -28,7 +28,7 @@ pub(super) struct Beginning<'a> {
     pub scheduled_for: Option<DateTime<Utc>>,
     pub requested_by: &'a str,
     pub replica_id: &'a str,
-    pub dry_run: bool,
+    pub plan_hash: Option<&'a str>,
 }
 
 /// An attempt that has begun, as it is seen.
@@ -43,6 +43,7 @@ pub(super) struct Seen {
     attempt: i64,
     trigger: String,
     replica_id: String,
+    lease_token: String,
     started: DateTime<Utc>,
     /// When it last said how far it is.
     told: Mutex<DateTime<Utc>>,
@@ -61,9 +62,9 @@ impl Seen {
         info!(event = "job.run.started", job_id = job.job_id, job_kind = job.kind.as_str(),
               run_id = %lease.run_id, attempt, trigger,
               scheduled_for = scheduled_for.map(|at| at.to_rfc3339()),
-              lag_seconds = lag.map(|lag| lag.as_seconds_f64()), dry_run = begins.dry_run,
+              lag_seconds = lag.map(|lag| lag.as_seconds_f64()),
               requested_by = begins.requested_by, replica_id = begins.replica_id,
-              lease_token = lease.token, definition_hash = job.hash, trace_id);
+              lease_token = lease.token, definition_hash = job.hash, plan_hash = begins.plan_hash, trace_id);
         if let Some(lag) = lag {
             histogram!("payoutd_job_start_delay_seconds", "job_id" => job.job_id.clone())
                 .record(lag.as_seconds_f64().max(0.0));
@@ -78,6 +79,7 @@ impl Seen {
             attempt,
             trigger: trigger.to_owned(),
             replica_id: begins.replica_id.to_owned(),
+            lease_token: lease.token.clone(),
             started,
             told: Mutex::new(started),
         }
@@ -94,52 +96,47 @@ impl Seen {
         let counts = self.progress.counts();
         info!(event = "job.run.progress", job_id = self.job_id, job_kind = self.job_kind,
               run_id = %self.run_id, attempt = self.attempt, trigger = self.trigger,
-              duration_seconds = self.seconds(now), counts.seen = counts.seen,
+              duration_seconds = (now - self.started).as_seconds_f64(),
+              counts.seen = counts.seen,
               counts.acted = counts.acted, counts.skipped = counts.skipped,
               counts.failed = counts.failed, replica_id = self.replica_id,
               trace_id = self.trace_id);
     }
 
-    /// It is over for good. `outcome` is its state, or `lost` if its lease was lost meanwhile;
-    /// `error`: what it failed of, and whether another try may help.
-    pub(super) fn finished(
+    /// The attempt is over. `outcome` is its state, or what became of its lease (`lost`,
+    /// `cancelled`, `released`); `again_at`: when the run is tried again, if it is.
+    pub(super) fn ended(
         &self,
         (end, tally): (&RunEnd, &Tally),
-        (outcome, retryable): (&'static str, bool),
-        (now, next_run_at): (DateTime<Utc>, Option<DateTime<Utc>>),
+        outcome: &'static str,
+        (now, again_at): (DateTime<Utc>, Option<DateTime<Utc>>),
     ) {
         let (code, message) = end.error.clone().unzip();
         let amounts = serde_json::to_string(&tally.amounts).unwrap_or_default();
-        let seconds = self.seconds(now);
-        self.complain(end);
+        let seconds = (now - self.started).as_seconds_f64();
+        if let (Some(code), Some(message)) = (&code, &message) {
+            error!(event = "job.run.error", job_id = self.job_id, job_kind = self.job_kind,
+                   run_id = %self.run_id, attempt = self.attempt, error.code = code,
+                   error.message = message, trace_id = self.trace_id);
+        }
         info!(event = "job.run.finished", job_id = self.job_id, job_kind = self.job_kind,
               run_id = %self.run_id, attempt = self.attempt, trigger = self.trigger, outcome,
               duration_seconds = seconds, counts.seen = end.seen, counts.acted = end.acted,
               counts.skipped = end.skipped, counts.failed = end.failed, amounts,
               report = end.report, error.code = code, error.message = message,
-              retryable = end.error.as_ref().map(|_| retryable),
-              next_run_at = next_run_at.map(|at| at.to_rfc3339()), replica_id = self.replica_id,
+              retryable = again_at.is_some(), next_run_at = again_at.map(|at| at.to_rfc3339()),
+              replica_id = self.replica_id, lease_token = self.lease_token,
               trace_id = self.trace_id);
         self.count(end, outcome, seconds);
-        counter!("payoutd_job_runs_total", "job_id" => self.job_id.clone(),
-                 "trigger" => self.trigger.clone(), "outcome" => outcome)
-        .increment(1);
+        if let Some(again_at) = again_at {
+            let reason = code.as_deref().unwrap_or(end.state);
+            retry_scheduled((&self.job_id, &self.run_id), self.attempt + 1, reason, Some(again_at));
+        } else if outcome != "released" {
+            ended(&self.job_id, &self.trigger, outcome);
+        }
         if outcome == "lost" {
             lease_lost(&self.job_id);
         }
-    }
-
-    /// It failed, and is tried again at `again_at`.
-    #[expect(dead_code, reason = "runs are not tried again yet")]
-    pub(super) fn retry_scheduled(
-        &self,
-        end: &RunEnd,
-        (now, again_at): (DateTime<Utc>, DateTime<Utc>),
-    ) {
-        let seconds = self.seconds(now);
-        self.complain(end);
-        retry_scheduled(&self.job_id, &self.run_id, self.attempt, (end.error.as_ref(), again_at));
-        self.count(end, "retried", seconds);
     }
 
     /// Keeps with the run, in the transaction that ends it, what leads to its trace.
@@ -154,14 +151,6 @@ impl Seen {
         _now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         tx.run_trace(lease, &self.trace_id).await
-    }
-
-    /// What went wrong, at a level at which it is heard: the line of its end says it again.
-    fn complain(&self, end: &RunEnd) {
-        let Some((code, message)) = &end.error else { return };
-        error!(event = "job.run.error", job_id = self.job_id, job_kind = self.job_kind,
-               run_id = %self.run_id, attempt = self.attempt, error.code = code,
-               error.message = message, trace_id = self.trace_id);
     }
 
     fn count(&self, end: &RunEnd, outcome: &'static str, seconds: f64) {
@@ -179,24 +168,30 @@ impl Seen {
             failure(&self.job_id, outcome);
         }
     }
-
-    fn seconds(&self, now: DateTime<Utc>) -> f64 {
-        (now - self.started).as_seconds_f64()
-    }
 }
 
-/// An instant is on record without a run, by `reason`: `misfire…`, `overlap…`, `paused…`.
-pub(super) fn skipped(
+/// An instant is on record without a run, by the reason `misfire…`, `overlap…`, `paused…`.
+pub(super) fn skipped(run: &NewRun) {
+    let Some(reason) = &run.skipped else { return };
+    let of = (run.job_id.as_str(), &run.run_id);
+    passed_over(of, (run.kind, run.trigger_kind), run.scheduled_for, reason);
+}
+
+/// A run that waited in the queue is not begun any more.
+pub(super) fn given_up(run: &RunRow, reason: &str) {
+    let of = (run.job_id.as_str(), &run.run_id);
+    passed_over(of, (&run.kind, &run.trigger_kind), run.scheduled_for, reason);
+}
+
+fn passed_over(
     (job_id, run_id): (&str, &RunId),
-    trigger: &str,
+    (job_kind, trigger): (&str, &str),
     scheduled_for: Option<DateTime<Utc>>,
     reason: &str,
 ) {
-    warn!(event = "job.run.skipped", job_id, run_id = %run_id, trigger,
+    warn!(event = "job.run.skipped", job_id, job_kind, run_id = %run_id, trigger,
           scheduled_for = scheduled_for.map(|at| at.to_rfc3339()), reason);
-    counter!("payoutd_job_runs_total", "job_id" => job_id.to_owned(),
-             "trigger" => trigger.to_owned(), "outcome" => "skipped")
-    .increment(1);
+    ended(job_id, trigger, "skipped");
     counter!("payoutd_job_missed_total", "job_id" => job_id.to_owned(), "reason" => word(reason))
         .increment(1);
 }
@@ -207,34 +202,43 @@ fn word(reason: &str) -> &'static str {
         ("misfire", "misfire_window"),
         ("overlap", "overlap"),
         ("paused", "paused"),
-        ("queue", "queue_full"),
+        ("orphaned", "orphaned"),
         ("cancelled", "cancelled"),
     ];
     let word = known.iter().find(|(begins, _)| reason.starts_with(begins));
     word.map_or("other", |(_, word)| word)
 }
 
-/// A run whose worker was not heard of any more, for good: it is not tried again.
-pub(super) fn lost(job_id: &str, run_id: &RunId, (attempt, trigger): (i64, &str)) {
-    warn!(event = "job.run.lost", job_id, run_id = %run_id, attempt, trigger);
-    lease_lost(job_id);
-    counter!("payoutd_job_runs_total", "job_id" => job_id.to_owned(),
-             "trigger" => trigger.to_owned(), "outcome" => "lost")
-    .increment(1);
+/// A run's worker was not heard of until its lease ran out; `again`: the run is tried again.
+pub(super) fn lost(run: &LostRun) {
+    let again = run.is_tried_again();
+    let attempt = if again { run.attempt - 1 } else { run.attempt };
+    warn!(event = "job.run.lost", job_id = run.job_id, run_id = %run.run_id, attempt,
+          replica_id = run.worker_id, retryable = again);
+    lease_lost(&run.job_id);
+    match again {
+        true => retry_scheduled((&run.job_id, &run.run_id), run.attempt, "lost", None),
+        false => ended(&run.job_id, &run.trigger_kind, "lost"),
+    }
 }
 
-/// A run is tried again at `again_at`: it failed, timed out, or its worker was not heard of.
-pub(super) fn retry_scheduled(
-    job_id: &str,
-    run_id: &RunId,
+/// A run is tried again, not before `again_at`.
+fn retry_scheduled(
+    (job_id, run_id): (&str, &RunId),
     attempt: i64,
-    (error, again_at): (Option<&(String, String)>, DateTime<Utc>),
+    reason: &str,
+    again_at: Option<DateTime<Utc>>,
 ) {
-    let (code, message) = error.cloned().unzip();
-    warn!(event = "job.run.retry_scheduled", job_id, run_id = %run_id, attempt,
-          next_run_at = again_at.to_rfc3339(), error.code = code, error.message = message,
-          retryable = true);
+    info!(event = "job.run.retry_scheduled", job_id, run_id = %run_id, attempt, reason,
+          next_run_at = again_at.map(|at| at.to_rfc3339()));
     counter!("payoutd_job_retries_total", "job_id" => job_id.to_owned()).increment(1);
+}
+
+/// A run ended for good, or was never begun.
+fn ended(job_id: &str, trigger: &str, outcome: &'static str) {
+    counter!("payoutd_job_runs_total", "job_id" => job_id.to_owned(),
+             "trigger" => trigger.to_owned(), "outcome" => outcome)
+    .increment(1);
 }
 
 /// A worker lost its lease, or was not heard of until it ran out.
@@ -316,7 +320,7 @@ mod tests {
             ("misfire: noticed too late", "misfire_window"),
             ("overlap: the run before it was still running", "overlap"),
             ("paused by ann: holidays", "paused"),
-            ("no replica has this job any more", "other"),
+            ("orphaned: no replica has this job any more", "orphaned"),
         ] {
             assert_eq!(word(reason), label);
         }

@@ -5,6 +5,7 @@ mod adjustments;
 mod alerts;
 mod answers;
 mod api_keys;
+mod attempts;
 mod audit_log;
 mod breaks;
 mod candidates;
@@ -22,6 +23,7 @@ mod halts;
 mod invariants;
 mod keys;
 mod letters;
+mod limits;
 mod methods;
 mod partners;
 mod pauses;
@@ -31,6 +33,7 @@ mod plans;
 mod programs;
 mod provider_events;
 mod reads;
+mod replicas;
 mod reversals;
 mod runs;
 mod sealed;
@@ -49,6 +52,7 @@ pub use adjustments::{AdjustmentRow, NewAdjustment};
 pub use alerts::{AlertRow, NewAlert};
 pub use answers::{KeptAnswer, OnceKey};
 pub use api_keys::{ApiKeyRow, NewApiKey};
+pub use attempts::{AttemptedRow, LostRun, Reopening};
 pub use audit_log::{AuditFilter, AuditRow, NewAudit};
 pub use breaks::{BreakRow, NewBreak, SettledRow, StatedSubmission, StatedTransfer};
 pub use candidates::{ProgramZones, Queue, QueuedPayout, ZonePeriod};
@@ -80,8 +84,9 @@ pub use reads::{
     AttemptRow, CommissionSum, EventRow, LineRow, PayoutFilter, PayoutQuery, PayoutRow, PayoutSum,
     WalletSum,
 };
+pub use replicas::{DefinitionRow, ReplicaRow};
 pub use reversals::{CommissionStanding, NewReversal, ReversalRow};
-pub use runs::{NewRun, RunEnd, RunLease, RunRow, ScheduleRow};
+pub use runs::{NewRun, RunEnd, RunLease, RunRow};
 pub use sealed::{SEALED, SealedAnew, SealedColumn, Tried};
 pub use seen::{JobStanding, Observer, OpenPayouts, Passed};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
@@ -117,6 +122,8 @@ pub enum StoreError {
         "what is open in the wallet behind payout {payout_id} does not sum up to its amount: run check"
     )]
     LinesUnequal { payout_id: String },
+    #[error("the database took longer than {seconds} s over {what}")]
+    TooSlow { what: &'static str, seconds: u64 },
     #[error("{what} {id} is gone from the database")]
     Gone { what: &'static str, id: String },
     #[error("the JSON stored with {id} cannot be read")]

@@ -1,25 +1,50 @@
-//! Job runs: one row per job and due instant, with a lease while it runs.
+//! Job runs: one row per job and due instant, with a lease while it runs. What becomes of one that
+//! did not succeed is in `attempts.rs`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::dialect::sql;
+use super::dialect::{Value, sql};
 use super::{Store, StoreError, Tx};
 use crate::domain::RunId;
 
-const RUN_INSERT: &str = "
-    INSERT INTO job_runs (run_id, job_id, kind, trigger_kind, scheduled_for, state, requested_by,
-                          reason, definition_hash, app_version, created_at, finished_at, seen,
-                          acted, skipped, failed)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, 0, 0)
-    ON CONFLICT DO NOTHING";
-const RUN_START: &str = "
+const RUNS_INSERT: &str = "
+    WITH asked(run_id, job_id, kind, trigger_kind, scheduled_for, state, not_before, max_attempts,
+               requested_by, reason, definition_hash, plan_hash, app_version, created_at,
+               finished_at)
+    AS MATERIALIZED ({rows})
+    INSERT INTO job_runs (run_id, job_id, kind, trigger_kind, scheduled_for, state, not_before,
+                          max_attempts, requested_by, reason, definition_hash, plan_hash,
+                          app_version, created_at, finished_at, seen, acted, skipped, failed)
+    SELECT run_id, job_id, kind, trigger_kind, scheduled_for, state, not_before, max_attempts,
+           requested_by, reason, definition_hash, plan_hash, app_version, created_at, finished_at,
+           0, 0, 0, 0
+    FROM asked WHERE true
+    ON CONFLICT DO NOTHING
+    RETURNING run_id";
+
+// What keeps a queued run waiting: another run of its job that is running, or one of an earlier
+// instant. What was asked for afterwards (backfill) is a line of its own, so that it holds up no
+// instant of the schedule. A preview asks for nothing and waits for nobody.
+macro_rules! free {
+    () => {
+        "(job_runs.trigger_kind = 'preview' OR NOT EXISTS (
+            SELECT 1 FROM job_runs o
+            WHERE o.job_id = job_runs.job_id AND o.trigger_kind <> 'preview'
+              AND (o.state = 'running'
+                   OR (o.state = 'queued' AND o.scheduled_for < job_runs.scheduled_for
+                       AND (o.trigger_kind = 'backfill') = (job_runs.trigger_kind = 'backfill')))))"
+    };
+}
+const RUN_START: &str = concat!(
+    "
     UPDATE job_runs
-    SET state = 'running', worker_id = $2, lease_token = $3, lease_until = $4, started_at = $5
-    WHERE run_id = $1 AND state = 'queued'
-      AND NOT EXISTS (SELECT 1 FROM job_runs o
-                      WHERE o.job_id = job_runs.job_id AND o.state = 'running')";
+    SET state = 'running', worker_id = $2, lease_token = $3, lease_until = $4, started_at = $5,
+        finished_at = NULL, error_code = NULL, error_message = NULL
+    WHERE run_id = $1 AND state = 'queued' AND (not_before IS NULL OR not_before <= $5) AND ",
+    free!()
+);
 const RUN_RENEW: &str = "
     UPDATE job_runs SET lease_until = $3
     WHERE run_id = $1 AND lease_token = $2 AND state = 'running'";
@@ -32,42 +57,54 @@ const RUN_FINISH: &str = "
     SET state = $3, finished_at = $4, lease_until = NULL, seen = $5, acted = $6, skipped = $7,
         failed = $8, report = $9, error_code = $10, error_message = $11
     WHERE run_id = $1 AND lease_token = $2 AND state = 'running'";
-const RUNS_EXPIRED: &str =
-    "SELECT run_id FROM job_runs WHERE state = 'running' AND lease_until < $1 LIMIT 1";
-const RUNS_LOSE: &str = "
-    UPDATE job_runs
-    SET state = 'lost', finished_at = $2, lease_until = NULL, error_code = 'lease_expired',
-        error_message = 'the process that ran it stopped before it was done; the next run goes on where it was'
-    WHERE state = 'running' AND lease_until < $1
-    RETURNING run_id, job_id";
-const RUN_CANCEL: &str = "
-    UPDATE job_runs SET state = 'skipped', reason = $2, finished_at = $3
+const RUN_SKIP: &str = "
+    UPDATE job_runs SET state = $4, reason = $2, finished_at = $3
     WHERE run_id = $1 AND state = 'queued'";
 
 macro_rules! runs {
-    ($($tail:literal),+) => { concat!("
-    SELECT run_id, job_id, kind, trigger_kind, scheduled_for, state, requested_by, reason,
-           worker_id, created_at, started_at, finished_at, seen, acted, skipped, failed, report,
-           error_code, error_message
+    ($($tail:expr),+) => { concat!("
+    SELECT run_id, job_id, kind, trigger_kind, scheduled_for, not_before, state, attempt,
+           max_attempts, requested_by, reason, definition_hash, plan_hash, worker_id, created_at,
+           started_at, finished_at, seen, acted, skipped, failed, report, error_code,
+           error_message
     FROM job_runs ", $($tail),+) };
 }
 const RUN: &str = runs!("WHERE run_id = $1");
-const RUNS_QUEUED: &str = runs!("WHERE state = 'queued' ORDER BY created_at, run_id LIMIT $1");
+const RUNS_QUEUED: &str = runs!(
+    "WHERE state = 'queued' AND (not_before IS NULL OR not_before <= $2) AND ",
+    free!(),
+    " ORDER BY CASE trigger_kind WHEN 'backfill' THEN 1 ELSE 0 END,
+               COALESCE(scheduled_for, created_at), run_id LIMIT $1"
+);
 const RUNS_HISTORY: &str = runs!(
     "WHERE (job_id = $1 OR $1 = '') AND (run_id < $2 OR $2 = '') ORDER BY run_id DESC LIMIT $3"
 );
-const RUN_OF_JOB: &str = runs!("WHERE job_id = $1 AND state = 'running'");
+const RUNS_BETWEEN: &str = runs!(
+    "WHERE job_id = $1 AND scheduled_for >= $2 AND scheduled_for <= $3
+       AND trigger_kind IN ('schedule', 'catchup', 'backfill') ORDER BY scheduled_for"
+);
+const RUN_OF_JOB: &str =
+    runs!("WHERE job_id = $1 AND state = 'running' AND trigger_kind <> 'preview'");
+const LAST_SUCCESS: &str =
+    runs!("WHERE job_id = $1 AND state = 'succeeded' ORDER BY run_id DESC LIMIT 1");
+const RUNS_MISSED: &str = "
+    SELECT m.word, COUNT(*) FROM (
+        SELECT CASE WHEN reason LIKE 'misfire_window%' THEN 'misfire_window'
+                    WHEN reason LIKE 'misfire%' THEN 'misfire'
+                    WHEN reason LIKE 'overlap%' THEN 'overlap'
+                    WHEN reason LIKE 'paused%' THEN 'paused'
+                    ELSE 'other' END AS word
+        FROM job_runs WHERE job_id = $1 AND run_id > $2 AND state = 'skipped') m
+    GROUP BY m.word ORDER BY m.word";
+const RUNS_OPEN: &str = "
+    SELECT run_id, state FROM job_runs
+    WHERE job_id = $1 AND state IN ('queued', 'running') AND trigger_kind <> 'preview'
+      AND (trigger_kind <> 'backfill' OR state = 'running')
+    ORDER BY run_id LIMIT 100";
 const RUNS_PRUNE: &str = "
     DELETE FROM job_runs WHERE run_id IN (
         SELECT run_id FROM job_runs
         WHERE finished_at < $1 AND state NOT IN ('queued', 'running') LIMIT $2)";
-
-const SCHEDULES: &str = "SELECT job_id, watermark, definition_hash FROM job_definitions";
-const SCHEDULE_SET: &str = "
-    INSERT INTO job_definitions (job_id, watermark, definition_hash, held_until)
-    VALUES ($1, $2, $3, $4)
-    ON CONFLICT (job_id, definition_hash) DO UPDATE
-    SET watermark = excluded.watermark, held_until = excluded.held_until";
 
 /// A run as it stands.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -79,9 +116,19 @@ pub struct RunRow {
     pub trigger_kind: String,
     /// The due instant; `None` for a run that a person started.
     pub scheduled_for: Option<DateTime<Utc>>,
+    /// A queued run starts no earlier: jitter, or the pause before another try.
+    pub not_before: Option<DateTime<Utc>>,
     pub state: String,
+    /// Which try it is, from 1.
+    pub attempt: i64,
+    pub max_attempts: i64,
     pub requested_by: String,
+    /// Why it was asked for, or skipped: a stable word (`misfire`, `misfire_window`, `overlap`,
+    /// `paused`, `shutdown`), then words.
     pub reason: Option<String>,
+    pub definition_hash: String,
+    /// The plan that it does, and nothing else.
+    pub plan_hash: Option<String>,
     pub worker_id: Option<String>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
@@ -102,13 +149,18 @@ pub struct NewRun {
     pub run_id: RunId,
     pub job_id: String,
     pub kind: &'static str,
-    /// `schedule` or `manual`.
+    /// `schedule`, `catchup`, `backfill`, `manual` or `preview`.
     pub trigger_kind: &'static str,
     pub scheduled_for: Option<DateTime<Utc>>,
     /// `Some(reason)` for an instant that is skipped: the row is only a record.
     pub skipped: Option<String>,
+    pub not_before: Option<DateTime<Utc>>,
+    pub max_attempts: i64,
     pub requested_by: String,
+    /// Why a person asked for it.
+    pub reason: Option<String>,
     pub definition_hash: String,
+    pub plan_hash: Option<String>,
 }
 
 /// The right to act as a run, fenced by its token.
@@ -130,14 +182,6 @@ pub struct RunEnd {
     pub error: Option<(String, String)>,
 }
 
-/// How far a job's schedule has been looked at.
-#[derive(Debug, Clone, FromRow)]
-pub struct ScheduleRow {
-    pub job_id: String,
-    pub watermark: DateTime<Utc>,
-    pub definition_hash: String,
-}
-
 impl Tx {
     /// Inserts a run, `queued` (or `skipped`); false if its instant has one already.
     pub async fn run_insert(
@@ -145,16 +189,43 @@ impl Tx {
         run: &NewRun,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let state = if run.skipped.is_some() { "skipped" } else { "queued" };
-        let finished_at = run.skipped.is_some().then_some(now);
-        let insert = sql(RUN_INSERT).bind(&run.run_id).bind(run.job_id.as_str()).bind(run.kind);
-        let insert = insert.bind(run.trigger_kind).bind(run.scheduled_for).bind(state);
-        let insert = insert.bind(run.requested_by.as_str()).bind(run.skipped.clone());
-        let insert = insert.bind(run.definition_hash.as_str()).bind(env!("CARGO_PKG_VERSION"));
-        Ok(insert.bind(now).bind(finished_at).run(self).await? == 1)
+        Ok(!self.runs_insert(std::slice::from_ref(run), now).await?.is_empty())
     }
 
-    /// Takes a queued run; false if another run of its job is running, or it was taken.
+    /// Inserts runs, each `queued` or `skipped`; those whose instant had none yet.
+    pub async fn runs_insert(
+        &mut self,
+        runs: &[NewRun],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<RunId>, StoreError> {
+        let row = |run: &NewRun| -> Vec<Value> {
+            let state = if run.skipped.is_some() { "skipped" } else { "queued" };
+            let finished_at = run.skipped.is_some().then_some(now);
+            vec![
+                run.run_id.as_str().into(),
+                run.job_id.as_str().into(),
+                run.kind.into(),
+                run.trigger_kind.into(),
+                run.scheduled_for.into(),
+                state.into(),
+                run.not_before.into(),
+                run.max_attempts.into(),
+                run.requested_by.as_str().into(),
+                run.skipped.clone().or_else(|| run.reason.clone()).into(),
+                run.definition_hash.as_str().into(),
+                run.plan_hash.clone().into(),
+                env!("CARGO_PKG_VERSION").into(),
+                now.into(),
+                finished_at.into(),
+            ]
+        };
+        let rows: Vec<_> = runs.iter().map(row).collect();
+        let inserted: Vec<(RunId,)> = sql(RUNS_INSERT).all_with(self, &rows).await?;
+        Ok(inserted.into_iter().map(|(run_id,)| run_id).collect())
+    }
+
+    /// Takes a queued run; false if its time has not come, another run of its job is running or of
+    /// an earlier instant, or it was taken.
     ///
     /// # Errors
     /// A duplicate if another replica takes one of the same job at the same moment.
@@ -201,24 +272,20 @@ impl Tx {
         Ok(update.bind(code).bind(message).run(self).await? == 1)
     }
 
-    /// Marks the runs whose lease has run out as lost; (run, job) of each.
-    pub async fn runs_lose(
-        &mut self,
-        database_now: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<(RunId, String)>, StoreError> {
-        sql(RUNS_LOSE).bind(database_now).bind(now).all(self).await
-    }
-
-    /// Turns a queued run into a skipped one, with a reason.
+    /// Turns a queued run into a skipped (or cancelled) one, with a reason.
     pub async fn run_skip(
         &mut self,
         run: &RunId,
-        reason: &str,
+        (state, reason): (&'static str, &str),
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        sql(RUN_CANCEL).bind(run).bind(reason).bind(now).run(self).await?;
-        Ok(())
+    ) -> Result<bool, StoreError> {
+        let update = sql(RUN_SKIP).bind(run).bind(reason).bind(now).bind(state);
+        Ok(update.run(self).await? == 1)
+    }
+
+    /// The runs of a job that an instant of its schedule would overlap: (run, state), oldest first.
+    pub async fn runs_open(&mut self, job_id: &str) -> Result<Vec<(RunId, String)>, StoreError> {
+        sql(RUNS_OPEN).bind(job_id).all(self).await
     }
 
     /// Deletes up to `limit` ended runs that finished before `before`; how many.
@@ -228,17 +295,6 @@ impl Tx {
         limit: i64,
     ) -> Result<u64, StoreError> {
         sql(RUNS_PRUNE).bind(before).bind(limit).run(self).await
-    }
-
-    /// Keeps how far a job's schedule has been looked at.
-    pub async fn schedule_set(
-        &mut self,
-        row: &ScheduleRow,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let upsert = sql(SCHEDULE_SET).bind(row.job_id.as_str()).bind(row.watermark);
-        upsert.bind(row.definition_hash.as_str()).bind(now).run(self).await?;
-        Ok(())
     }
 }
 
@@ -251,16 +307,6 @@ impl Store {
         sql(RUN).bind(run).read_maybe(&self.pools).await
     }
 
-    /// Whether a run's lease has run out, by the database's clock.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn runs_expired(&self, database_now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let query = sql(RUNS_EXPIRED).bind(database_now);
-        let row: Option<(RunId,)> = query.read_maybe(&self.pools).await?;
-        Ok(row.is_some())
-    }
-
     /// The run of a job that is running now, if there is one.
     ///
     /// # Errors
@@ -269,12 +315,49 @@ impl Store {
         sql(RUN_OF_JOB).bind(job_id).read_maybe(&self.pools).await
     }
 
-    /// The runs that wait for a worker, oldest first.
+    /// The runs that a worker could take now, in the order in which they should be.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn runs_queued(&self, limit: i64) -> Result<Vec<RunRow>, StoreError> {
-        sql(RUNS_QUEUED).bind(limit).read_all(&self.pools).await
+    pub async fn runs_queued(
+        &self,
+        limit: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<RunRow>, StoreError> {
+        sql(RUNS_QUEUED).bind(limit).bind(now).read_all(&self.pools).await
+    }
+
+    /// The runs of a job whose due instants are from `from` to `upto`, both of them included.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn runs_between(
+        &self,
+        job_id: &str,
+        from: DateTime<Utc>,
+        upto: DateTime<Utc>,
+    ) -> Result<Vec<RunRow>, StoreError> {
+        sql(RUNS_BETWEEN).bind(job_id).bind(from).bind(upto).read_all(&self.pools).await
+    }
+
+    /// The latest run of a job that succeeded.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn last_success(&self, job_id: &str) -> Result<Option<RunRow>, StoreError> {
+        sql(LAST_SUCCESS).bind(job_id).read_maybe(&self.pools).await
+    }
+
+    /// How many instants of a job were skipped after the run `after`, by the word of the reason.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn runs_missed(
+        &self,
+        job_id: &str,
+        after: &RunId,
+    ) -> Result<Vec<(String, i64)>, StoreError> {
+        sql(RUNS_MISSED).bind(job_id).bind(after).read_all(&self.pools).await
     }
 
     /// Runs, newest first, of one job or of all (`""`), before the run `before` (`""` for the
@@ -289,13 +372,5 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<RunRow>, StoreError> {
         sql(RUNS_HISTORY).bind(job_id).bind(before).bind(limit).read_all(&self.pools).await
-    }
-
-    /// How far each job's schedule has been looked at.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn schedules(&self) -> Result<Vec<ScheduleRow>, StoreError> {
-        sql(SCHEDULES).read_all(&self.pools).await
     }
 }

@@ -24,6 +24,7 @@ mod crash;
 mod guards;
 mod halts;
 mod keys;
+mod limits;
 mod matrix;
 mod methods;
 mod model;

@@ -52,8 +52,12 @@ async fn start_and_die(h: &Harness, job_id: &str, lease: TimeDelta) -> RunLease 
         trigger_kind: "manual",
         scheduled_for: None,
         skipped: None,
+        not_before: None,
+        max_attempts: 1,
         requested_by: "cli:ana".to_owned(),
+        reason: None,
         definition_hash: String::new(),
+        plan_hash: None,
     };
     let lease_until = h.store.database_now().await.expect("a clock") + lease;
     let now = h.clock.now();

@@ -33,6 +33,8 @@ const POSTGRES_NOW: &str = "SELECT date_trunc('milliseconds', clock_timestamp())
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// Longest time that a transaction may wait for its next statement; none calls anybody else.
+const LONGEST_PAUSE: &str = "30s";
 /// Longest time that the first connection may take.
 const LONGEST_CONNECT: Duration = Duration::from_secs(15);
 
@@ -81,6 +83,8 @@ impl Pools {
             let options = PgConnectOptions::from_str(url).map_err(unreachable)?;
             // Statements are ours and their parameters people's: neither belongs into the log.
             let options = options.application_name("payoutd").disable_statement_logging();
+            // A process that stands still in the middle of a transaction keeps its locks no longer.
+            let options = options.options([("idle_in_transaction_session_timeout", LONGEST_PAUSE)]);
             // One connection first: a pool hides why it cannot connect behind its own time-out.
             let first = tokio::time::timeout(LONGEST_CONNECT, options.connect()).await;
             let first = first.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(unreachable)?;

@@ -193,6 +193,10 @@ fn programs() -> Vec<Row> {
         patch("/affiliate/programs/{program}", Write("programs:write"))
             .id("program", "shop")
             .body(json!({ "status": "paused" })),
+        get("/affiliate/programs/{program}/limits", Read("programs:read")).id("program", "creator"),
+        Row::new("put", "/affiliate/programs/{program}/limits", Write("programs:write"), 200)
+            .id("program", "shop")
+            .body(json!({ "payoutsPerDay": 100 })),
         get("/affiliate/affiliates", Read("affiliates:read")),
         post("/affiliate/affiliates", Write("affiliates:write"), 201).body(enrolment),
         get("/affiliate/affiliates/{affiliateId}", Read("affiliates:read"))
@@ -291,6 +295,8 @@ fn wallets() -> Vec<Row> {
     ]
 }
 
+const HALT: &str = "/halts/{scope}/{subject}";
+
 fn keys(world: &World) -> Vec<Row> {
     use Rule::{Read, Write};
     let key = json!({ "name": "cron", "permissions": ["keys:read"] });
@@ -300,6 +306,12 @@ fn keys(world: &World) -> Vec<Row> {
             .id("alertId", "al_1")
             .body(json!({ "note": "seen" })),
         get("/audit", Read("audit:read")),
+        get("/halts", Read("jobs:read")),
+        Row::new("put", HALT, Rule::Staff, 204)
+            .id("scope", "provider")
+            .id("subject", "wire")
+            .body(json!({ "reason": "it looks odd" })),
+        delete(HALT, Rule::Staff).id("scope", "provider").id("subject", "wire"),
         get("/keys", Read("keys:read")),
         post("/keys", Rule::Staff, 201).body(key),
         delete("/keys/{keyId}", Rule::Staff).id("keyId", &world.key),
