@@ -90,6 +90,12 @@ impl Periods {
         let own = timezone.and_then(|name| name.parse().ok());
         self.length.at(self.instant, own.unwrap_or(self.zone))
     }
+
+    /// The keys between which that of any zone is: no zone is a day away from UTC.
+    pub fn around(&self) -> (String, String) {
+        let key = |instant| self.length.at(instant, Tz::UTC).key;
+        (key(self.instant - TimeDelta::days(1)), key(self.instant + TimeDelta::days(1)))
+    }
 }
 
 #[cfg(test)]

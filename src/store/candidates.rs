@@ -13,11 +13,13 @@ use crate::domain::{
 };
 
 // An automatic payout of the period, whatever became of it; or one of a period as long that holds the
-// instant: it was named in another zone, before somebody changed the zone.
+// instant: it was named in another zone, before somebody changed the zone. Whatever the zone, its name
+// is among the few from `earliest` to `latest`, so that the index finds it.
 macro_rules! paid_in_period {
     () => { "EXISTS (
                SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
                   AND o.currency = w.currency AND o.origin = 'auto'
+                  AND o.period >= periods.earliest AND o.period <= periods.latest
                   AND (o.period = periods.period
                        OR (LENGTH(o.period) = LENGTH(periods.period)
                            AND o.period_from <= periods.instant
@@ -29,7 +31,7 @@ macro_rules! paid_in_period {
 macro_rules! candidates {
     ($($tail:expr),+) => { candidates!(@ "m.is_default = 1", $($tail),+) };
     (@ $method:literal, $($tail:expr),+) => { concat!("
-    WITH periods(timezone, period, instant) AS MATERIALIZED ({rows})
+    WITH periods(timezone, period, instant, earliest, latest) AS MATERIALIZED ({rows})
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.timezone, p.auto_payout, pc.min_payout_minor, pc.approval_minor, p.max_payouts_run,
@@ -153,15 +155,24 @@ const MEMBERS: &str = queued!(
 #[derive(Debug, Clone)]
 pub struct ProgramZones(Vec<String>);
 
-/// A zone's name, the key of the period that is meant there, and the instant that it is meant for.
-pub type ZonePeriod = (String, String, DateTime<Utc>);
+/// The period that is meant in a zone.
+#[derive(Debug, Clone)]
+pub struct ZonePeriod {
+    zone: String,
+    key: String,
+    /// The instant that it is meant for.
+    instant: DateTime<Utc>,
+    /// The earliest and the latest key that it has in any zone.
+    around: (String, String),
+}
 
 impl ProgramZones {
     /// The period of each zone.
     pub fn keys(&self, periods: &Periods) -> Vec<ZonePeriod> {
         let key = |zone: &String| {
             let name = Some(zone.as_str()).filter(|name| !name.is_empty());
-            (zone.clone(), periods.of(name).key, periods.instant)
+            let (instant, key) = (periods.instant, periods.of(name).key);
+            ZonePeriod { zone: zone.clone(), key, instant, around: periods.around() }
         };
         // A list of rows is never empty.
         Self::no_keys().into_iter().chain(self.0.iter().map(key)).collect()
@@ -169,13 +180,19 @@ impl ProgramZones {
 
     /// No period in any zone: nothing was paid in it.
     pub fn no_keys() -> Vec<ZonePeriod> {
-        vec![("no zone".to_owned(), String::new(), DateTime::UNIX_EPOCH)]
+        vec![ZonePeriod {
+            zone: "no zone".to_owned(),
+            key: String::new(),
+            instant: DateTime::UNIX_EPOCH,
+            around: (String::new(), String::new()),
+        }]
     }
 }
 
 fn rows_of(periods: &[ZonePeriod]) -> Vec<Vec<Value>> {
-    let row = |(zone, key, instant): &ZonePeriod| {
-        vec![zone.as_str().into(), key.as_str().into(), (*instant).into()]
+    let row = |ZonePeriod { zone, key, instant, around }: &ZonePeriod| {
+        let text = |text: &String| Value::from(text.as_str());
+        vec![text(zone), text(key), (*instant).into(), text(&around.0), text(&around.1)]
     };
     periods.iter().map(row).collect()
 }

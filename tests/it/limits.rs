@@ -20,7 +20,7 @@ fn rules(job_id: &str, week: &str) -> Rules {
 
 async fn run_by(h: &Harness, rules: Rules, page: i64) -> (RunId, Tally) {
     let run_id: RunId = h.clock.mint();
-    let request = AutoRequest { run_id: run_id.clone(), rules, page };
+    let request = AutoRequest { run_id: run_id.clone(), rules, plan: None, page };
     let tally = h.engine.request_automatic(&h.work(), &h.org, &request).await;
     (run_id, tally.expect("a run that ends"))
 }

@@ -108,6 +108,8 @@ on_both! {
         zoned(h, "creator", "America/Los_Angeles").await;
         assert_eq!(run(&payer(h, WEEKLY)).await.acted, 0, "the program's zone");
         h.clock.advance(TimeDelta::days(7));
+        assert_eq!(run(&payer(h, WEEKLY)).await.acted, 0, "in Los Angeles it is still Sunday");
+        h.clock.advance(TimeDelta::hours(10));
         assert_eq!(run(&payer(h, WEEKLY)).await.acted, 1);
         h.settle_all().await;
     }
@@ -142,7 +144,7 @@ on_both! {
         assert_eq!((first.seen, first.acted), (1, 1));
         assert_eq!(h.count("decisions").await, 1, "who is below the minimum leaves no row");
         h.earn("ana", "more", &[5_000]).await;
-        h.earn("ben", "more", &[1]).await;
+        h.earn("ben", "cent", &[1]).await;
         h.clock.advance(TimeDelta::minutes(5));
         let second = run(&runner).await;
         assert_eq!((second.seen, second.acted), (1, 1), "ana was paid today, ben was not");
