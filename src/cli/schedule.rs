@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Exit;
@@ -26,7 +27,7 @@ pub fn next(
 ) -> anyhow::Result<Exit> {
     let instants: Vec<_> = job.schedule.upcoming(from).take(count).collect();
     if output.json {
-        output.json(&instants.iter().map(instant).collect::<Vec<_>>())?;
+        output.json(&instants.iter().map(Instant::from).collect::<Vec<_>>())?;
         return Ok(Exit::Done);
     }
     output.text(&format!("{}\n{}", head(job, from), listed(job, &instants)))?;
@@ -63,7 +64,8 @@ pub fn validate(
 
 /// A job that can be used as JSON: its schedule in words, what to know about it, when it is next due.
 pub fn checked(job: &Definition, now: DateTime<Utc>) -> Value {
-    let next: Vec<_> = job.schedule.upcoming(now).take(SOME).map(|due| instant(&due)).collect();
+    let next = job.schedule.upcoming(now).take(SOME);
+    let next: Vec<_> = next.map(|due| Instant::from(&due)).collect();
     json!({
         "job_id": job.job_id, "enabled": job.enabled, "schedule": job.schedule.pattern(),
         "in_words": job.schedule.describe(), "timezone": job.schedule.zone().name(),
@@ -100,7 +102,16 @@ fn listed(job: &Definition, instants: &[Due]) -> String {
     table(&["utc", job.schedule.zone().name()], &[], instants.iter().map(row).collect())
 }
 
-fn instant(due: &Due) -> Value {
-    let utc = due.utc.format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    json!({ "utc": utc, "local": due.local.to_rfc3339() })
+/// A due instant as JSON.
+#[derive(Serialize)]
+struct Instant {
+    utc: String,
+    local: String,
+}
+
+impl From<&Due> for Instant {
+    fn from(due: &Due) -> Self {
+        let utc = due.utc.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        Self { utc, local: due.local.to_rfc3339() }
+    }
 }

@@ -153,10 +153,10 @@ impl From<JobError> for Problem {
             JobError::UnderWay { .. } => Self::conflict("under_way", words),
             JobError::Paused { .. } => Self::conflict("already_paused", words),
             JobError::NotPaused { .. } => Self::conflict("not_paused", words),
-            JobError::NotPlanned(_) => Self::conflict("no_dry_run", words),
             JobError::NoRun { .. } => Self::not_found("no_run", words),
             JobError::WrongState { .. } => Self::conflict("wrong_state", words),
             JobError::BadSpan(_) => Self::meaningless("bad_span", words),
+            JobError::NotPlanned(_) => Self::conflict("no_dry_run", words),
         }
     }
 }

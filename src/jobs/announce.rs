@@ -39,12 +39,12 @@ impl Runner {
             return Ok(());
         }
         let mut tx = self.engine.store.begin().await?;
-        for instant in missing {
-            // Told twice would be worse than not told.
-            let run = self.new_run(job, PREVIEW, Some(*instant), "schedule");
-            let run = NewRun { max_attempts: 1, ..run };
-            tx.run_insert(&run, now).await?;
-        }
+        // Told twice would be worse than not told.
+        let preview = |instant: &&DateTime<Utc>| NewRun {
+            max_attempts: 1,
+            ..self.new_run(job, PREVIEW, Some(**instant), "schedule")
+        };
+        tx.runs_insert(&missing.iter().map(preview).collect::<Vec<_>>(), now).await?;
         tx.commit().await
     }
 }

@@ -317,7 +317,7 @@ fn may_pass(error: &StoreError) -> bool {
 
 /// What was refused once is refused again; what failed may pass.
 fn is_worth_another_try(error: &EngineError) -> bool {
-    !error.is_refusal()
+    !error.is_refusal() && !error.is_final()
 }
 
 fn run_end(

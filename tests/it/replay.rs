@@ -117,13 +117,13 @@ fn catalog(jobs: &[Job]) -> Catalog {
 
 /// What Python says of the same jobs, and which time zones it has.
 fn said_by_python(
-    jobs: &[Job],
+    jobs: Vec<Value>,
     from: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> (String, BTreeMap<String, Vec<i64>>) {
     let asked = json!({
         "from": from.to_rfc3339(), "until": until.to_rfc3339(), "holidays": HOLIDAYS,
-        "jobs": jobs.iter().map(Job::asked).collect::<Vec<_>>(),
+        "jobs": jobs,
     });
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/replay.py");
     let mut python = Command::new("python3")
@@ -170,7 +170,13 @@ on_both! {
         for (job_id, instant) in h.database.rows::<(String, DateTime<Utc>)>(rows).await {
             fired.entry(job_id).or_default().push(instant.timestamp());
         }
-        let (tzdata, due) = said_by_python(&jobs, from, until);
+        // Python has to say something else of another zone: an oracle that cannot object is none.
+        let mut moved = jobs.iter().map(Job::asked).collect::<Vec<_>>();
+        moved.iter_mut().for_each(|job| job["zone"] = json!("Asia/Tokyo"));
+        let (_, elsewhere) = said_by_python(moved, from, until);
+        assert!(elsewhere.iter().all(|(job_id, due)| job_id.starts_with("hourly") || fired[job_id] != *due));
+        let asked = jobs.iter().map(Job::asked).collect();
+        let (tzdata, due) = said_by_python(asked, from, until);
         assert_eq!(due.len(), jobs.len());
         for (job_id, due) in &due {
             let fired = &fired[job_id];

@@ -20,7 +20,7 @@ impl Schedule {
     /// What an operator should know about the schedule, as of `now`; empty if there is nothing.
     pub fn warnings(&self, now: DateTime<Utc>) -> Vec<String> {
         let night = self.night();
-        [night, self.doubled(), self.holidays_end(now)].into_iter().flatten().collect()
+        [night, self.doubled(now), self.holidays_end(now)].into_iter().flatten().collect()
     }
 
     /// The first time that is lost in a gap of the zone without anything running for it.
@@ -73,11 +73,11 @@ impl Schedule {
         })
     }
 
-    fn doubled(&self) -> Option<String> {
+    fn doubled(&self, now: DateTime<Utc>) -> Option<String> {
         if self.is_hourly() || self.is_one_time() {
             return None;
         }
-        let overlaps = self.changes().filter(|change| !change.is_gap());
+        let overlaps = self.changes().filter(|change| !change.is_gap() && change.at > now);
         overlaps.into_iter().find_map(|overlap| {
             let twice = self.local_times(overlap.to, overlap.from);
             let day = twice.first()?.date();

@@ -71,7 +71,7 @@ pub enum ScheduleError {
     #[error("[calendar] {0}")]
     Calendar(#[from] CalendarError),
     #[error(
-        "\"{pattern}\" loses {lost} on {day}: the clocks of {zone} go from {from} to {to} then, and {why}. {instead}, or write dst = \"skip\" if nothing needs to run for them"
+        "\"{pattern}\" loses {lost} when the clocks of {zone} go forward, as on {day} from {from} to {to}: {why}. {instead}, or write dst = \"skip\" if nothing needs to run for them"
     )]
     Vanishes {
         pattern: String,

@@ -268,7 +268,7 @@ fn patterns_that_two_readers_read_differently_are_refused() {
 #[test]
 fn what_a_gap_would_swallow_is_refused_where_there_is_one() {
     let error = refused("0 15,45 2 * * *", America::New_York).to_string();
-    for said in ["loses 02:15, 02:45 on 2026-03-08", "from 02:00 to 03:00", "dst = \"skip\""] {
+    for said in ["loses 02:15, 02:45", "on 2026-03-08 from 02:00 to 03:00", "dst = \"skip\""] {
         assert!(error.contains(said), "{error}");
     }
     for pattern in
