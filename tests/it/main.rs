@@ -30,6 +30,7 @@ mod matrix;
 mod methods;
 mod model;
 mod notify;
+mod periods;
 mod plans;
 mod policies;
 mod rails;
