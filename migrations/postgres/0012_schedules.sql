@@ -109,10 +109,12 @@ CREATE INDEX payouts_open ON payouts (method_kind, status, requested_at)
     WHERE status IN ('pending', 'approved', 'processing');
 CREATE INDEX payouts_of_run ON payouts (org_id, run_id) WHERE run_id IS NOT NULL;
 
--- What a run would do, written down before: its hash names it. Jobs belong to the installation, so
--- a plan does; its lines belong to orgs.
+-- What a run would do, written down before: its hash names it, and is NULL while it is being
+-- written. Jobs belong to the installation, so a plan does; its lines belong to orgs. `run_id`: what
+-- executed it.
 CREATE TABLE plans (
-    plan_hash        TEXT        NOT NULL PRIMARY KEY,
+    plan_id          TEXT        NOT NULL PRIMARY KEY,
+    plan_hash        TEXT        UNIQUE,
     job_id           TEXT        NOT NULL,
     definition_hash  TEXT        NOT NULL,
     planned_for      TIMESTAMPTZ NOT NULL,
@@ -122,9 +124,10 @@ CREATE TABLE plans (
     run_id           TEXT
 );
 CREATE INDEX plans_age ON plans (made_at);
+CREATE INDEX plans_run ON plans (run_id) WHERE run_id IS NOT NULL;
 CREATE TABLE plan_lines (
     org_id            TEXT   NOT NULL,
-    plan_hash         TEXT   NOT NULL,
+    plan_id           TEXT   NOT NULL,
     affiliate_id      TEXT   NOT NULL,
     currency          TEXT   NOT NULL,
     program_id        TEXT   NOT NULL,
@@ -135,5 +138,5 @@ CREATE TABLE plan_lines (
     destination_id    TEXT,
     approval_reasons  TEXT,
     failing_gates     TEXT   NOT NULL,
-    PRIMARY KEY (org_id, plan_hash, affiliate_id, currency)
+    PRIMARY KEY (org_id, plan_id, affiliate_id, currency)
 );

@@ -1,5 +1,6 @@
 //! `affiliate`: why was one paid, or not.
 
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use super::{App, Exit};
 use crate::config::Config;
 use crate::domain::{AffiliateId, GateCheck, MethodId, MethodStatus, Money, OrgId};
 use crate::engine::{EngineError, Explanation, Started, WalletExplanation};
-use crate::jobs::Definition;
+use crate::jobs::Outlook;
 use crate::store::{DecisionRow, PaymentMethod};
 
 #[derive(Debug, Subcommand)]
@@ -142,28 +143,30 @@ async fn verify_method(
 }
 
 async fn explain(app: &App, output: Output, org: &OrgId, id: &AffiliateId) -> anyhow::Result<Exit> {
-    let payer = app.runner.catalog.payer(org);
-    let periods = payer.and_then(|job| job.periods(app.engine.clock.now()));
-    let explanation = app.engine.explain(org, id, periods.as_ref()).await?;
+    let (outlook, explanation) = app.runner.explain(org, id).await?;
     if output.json {
-        output.json(&value(app, &explanation, payer)?)?;
+        output.json(&value(&explanation, outlook.as_ref())?)?;
     } else {
-        print(app, output, &explanation, payer)?;
+        print(output, &explanation, outlook.as_ref())?;
     }
     Ok(Exit::Done)
 }
 
-fn value(app: &App, explanation: &Explanation, job: Option<&Definition>) -> anyhow::Result<Value> {
-    let now = app.engine.clock.now();
+fn value(explanation: &Explanation, job: Option<&Outlook>) -> anyhow::Result<Value> {
     let wallet = |wallet: &WalletExplanation| {
         json!({
-            "currency": wallet.available.currency, "available": wallet.available.to_string(),
-            "would_be_paid": wallet.would_be_paid(), "gates": wallet.gates,
+            "currency": wallet.available.currency, "program_id": wallet.program_id,
+            "available": wallet.available.to_string(),
+            "released_by_then": wallet.released_by_then.to_string(),
+            "expected": wallet.expected.to_string(), "period": wallet.period,
+            "in_scope": wallet.in_scope, "would_be_paid": wallet.would_be_paid(),
+            "approval": wallet.approval, "gates": wallet.gates,
         })
     };
     let decision = |decision: &DecisionRow| -> anyhow::Result<Value> {
         Ok(json!({
             "run_id": decision.run_id, "decided_at": decision.decided_at,
+            "scheduled_for": decision.scheduled_for,
             "currency": decision.currency, "paid": decision.payout_id.is_some(),
             "available": Money::new(decision.available_minor, decision.currency).to_string(),
             "payout_id": decision.payout_id, "failing_gates": decision.failing()?,
@@ -173,60 +176,84 @@ fn value(app: &App, explanation: &Explanation, job: Option<&Definition>) -> anyh
     Ok(json!({
         "affiliate_id": explanation.affiliate_id,
         "job": job.map(|job| json!({
-            "job_id": job.job_id, "enabled": job.enabled,
-            "next_due": job.schedule.next(now),
+            "job_id": job.job_id, "enabled": job.enabled, "next_due": job.next_due,
+            "next_instant": job.next_instant, "why_none": job.why_none, "timezone": job.timezone,
         })),
+        "as_of": explanation.as_of,
+        "assumptions": explanation.assumptions,
         "wallets": explanation.wallets.iter().map(wallet).collect::<Vec<_>>(),
         "decisions": decisions,
     }))
 }
 
-fn print(
-    app: &App,
-    output: Output,
-    explanation: &Explanation,
-    job: Option<&Definition>,
-) -> anyhow::Result<()> {
-    let next = job.and_then(|job| job.schedule.next(app.engine.clock.now()));
-    match (job, next) {
-        (Some(job), Some(next)) if job.enabled => {
-            output.text(&format!("next due: {} ({})", time(next), job.job_id))?;
+fn print(output: Output, explanation: &Explanation, job: Option<&Outlook>) -> anyhow::Result<()> {
+    let head = match job {
+        None => "no job pays automatically".to_owned(),
+        Some(Outlook { job_id, next_due: Some(due), .. }) => {
+            format!("next due: {} ({job_id})", time(*due))
         }
-        (Some(job), Some(next)) => output.text(&format!(
-            "next due: {} if {} were enabled; it is off",
-            time(next),
-            job.job_id
-        ))?,
-        _ => output.text("no job pays automatically")?,
-    }
+        Some(Outlook { job_id, next_instant, why_none, .. }) => {
+            let why = why_none.as_deref().unwrap_or_default();
+            let would = next_instant.map(|at| format!("; it would be {}", time(at)));
+            format!("next due: never ({job_id}): {why}{}", would.unwrap_or_default())
+        }
+    };
+    output.text(&head)?;
     if explanation.wallets.is_empty() {
         output.text("\nit has earned nothing yet: no wallet")?;
     }
     for wallet in &explanation.wallets {
-        let verdict = match (wallet.available.minor, wallet.would_be_paid()) {
-            (0, _) => "nothing to pay",
-            (_, true) => "would be paid now",
-            (_, false) => "would not be paid now",
-        };
-        output.text(&format!("\navailable {}: {verdict}", money(wallet.available)))?;
-        let row = |check: &GateCheck| {
-            let mark = if check.passed { "pass" } else { "FAIL" };
-            vec![
-                format!("  {mark}"),
-                check.gate.to_string(),
-                check.wants.clone(),
-                check.found.clone(),
-            ]
-        };
-        let rows = wallet.gates.iter().map(row).collect();
-        output.text(&table(&["  ", "gate", "wants", "found"], &[], rows))?;
+        print_wallet(output, wallet, explanation.as_of)?;
     }
+    if !explanation.wallets.is_empty() {
+        output.text(&format!("\nassuming that {}", explanation.assumptions.join("; ")))?;
+    }
+    print_decisions(output, explanation)
+}
+
+fn print_wallet(
+    output: Output,
+    wallet: &WalletExplanation,
+    as_of: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let verdict = match (wallet.expected.minor, wallet.would_be_paid()) {
+        _ if !wallet.in_scope => "not in the job's scope".to_owned(),
+        (0, _) => "nothing to pay".to_owned(),
+        (_, true) if wallet.approval.is_empty() => "would be paid".to_owned(),
+        (_, true) => {
+            let reasons: Vec<_> = wallet.approval.iter().map(|reason| reason.as_str()).collect();
+            format!("would wait for an approval ({})", reasons.join(", "))
+        }
+        (_, false) => "would not be paid".to_owned(),
+    };
+    let period = wallet.period.as_ref().map(|key| format!(", for {key}")).unwrap_or_default();
+    output.text(&format!(
+        "\navailable {}, {} more released by then; at {}: {} expected{period}, {verdict}",
+        money(wallet.available),
+        wallet.released_by_then,
+        time(as_of),
+        money(wallet.expected),
+    ))?;
+    let row = |check: &GateCheck| {
+        let mark = if check.passed { "pass" } else { "FAIL" };
+        vec![format!("  {mark}"), check.gate.to_string(), check.wants.clone(), check.found.clone()]
+    };
+    let rows = wallet.gates.iter().map(row).collect();
+    output.text(&table(&["  ", "gate", "wants", "found"], &[], rows))
+}
+
+fn print_decisions(output: Output, explanation: &Explanation) -> anyhow::Result<()> {
     let row = |decision: &DecisionRow| -> anyhow::Result<Vec<String>> {
         let failing = decision.failing()?;
-        let failing: Vec<_> = failing.iter().map(|check| check.gate.as_str()).collect();
+        let word = |check: &GateCheck| {
+            format!("{} (wants {}, found {})", check.gate, check.wants, check.found)
+        };
+        let failing: Vec<_> = failing.iter().map(word).collect();
         let paid = decision.payout_id.as_ref().map(|id| format!("paid as {id}"));
         Ok(vec![
             time(decision.decided_at),
+            decision.run_id.to_string(),
+            decision.scheduled_for.map_or_else(|| "-".to_owned(), time),
             money(Money::new(decision.available_minor, decision.currency)),
             paid.unwrap_or_else(|| format!("skipped: {}", failing.join(", "))),
         ])
@@ -235,5 +262,8 @@ fn print(
     if rows.is_empty() {
         return output.text("\nno run has decided about it yet");
     }
-    output.text(&format!("\n{}", table(&["decided", "available", "decision"], &[1], rows)))
+    output.text(&format!(
+        "\n{}",
+        table(&["decided", "run", "due", "available", "decision"], &[3], rows)
+    ))
 }

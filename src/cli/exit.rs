@@ -6,9 +6,9 @@ use thiserror::Error;
 
 use crate::access::{AccessError, KeyError};
 use crate::config::ConfigError;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, PlanError};
 use crate::import::ImportError;
-use crate::jobs::{CatalogError, JobError, RunError};
+use crate::jobs::{CatalogError, JobError, NotPlanned, RunError};
 use crate::notify::NotifyError;
 use crate::providers::Problem;
 use crate::store::StoreError;
@@ -47,7 +47,7 @@ pub fn exit_code_of(error: &anyhow::Error) -> Exit {
 }
 
 fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
-    if cause.is::<AccessError>() {
+    if cause.is::<AccessError>() || cause.is::<NotPlanned>() {
         return Some(Exit::Usage);
     }
     if cause.is::<UsageError>() || cause.is::<ConfigError>() || cause.is::<CatalogError>() {
@@ -67,6 +67,11 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if matches!(cause.downcast_ref(), Some(KeyError::NoKey { .. } | KeyError::Unusable(_))) {
         return Some(Exit::Usage);
+    }
+    if let Some(EngineError::Plan(error)) = cause.downcast_ref() {
+        use PlanError::{Ambiguous, NotAHash, Unknown};
+        let unknown = matches!(error, Unknown { .. } | NotAHash { .. } | Ambiguous { .. });
+        return Some(if unknown { Exit::Usage } else { Exit::Refused });
     }
     if let Some(error) = cause.downcast_ref::<EngineError>() {
         use EngineError::{

@@ -10,7 +10,7 @@ use super::app::operator;
 use super::exit::UsageError;
 use super::job_acts::JobAct;
 use super::output::{Output, table, time, totals};
-use super::{App, Exit, job_acts, job_list, schedule};
+use super::{App, Exit, job_acts, job_list, plan, schedule};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon;
@@ -47,6 +47,15 @@ pub enum JobCommand {
         /// Take on everything open, due or not (submit-transfers, reconcile-transfers)
         #[arg(long)]
         now: bool,
+        /// Write a plan of what it would do, and do nothing (auto-payout)
+        #[arg(long, conflicts_with_all = ["now", "plan"])]
+        dry_run: bool,
+        /// Plan for this instant (RFC 3339) instead of now
+        #[arg(long = "for", value_name = "INSTANT", requires = "dry_run")]
+        planned_for: Option<DateTime<Utc>>,
+        /// Do exactly what the plan of this hash says, or nothing
+        #[arg(long, value_name = "HASH", conflicts_with = "now")]
+        plan: Option<String>,
     },
     /// Past runs, newest first, of one job or of all
     History {
@@ -77,7 +86,15 @@ pub async fn run(config: &Config, output: Output, command: JobCommand) -> anyhow
             schedule::validate(config, output, &job, Clock::System.now())
         }
         JobCommand::List => job_list::list(&App::open(config).await?, output).await,
-        JobCommand::Run { id, now } => run_now(&App::open(config).await?, output, &id, now).await,
+        JobCommand::Run { id, dry_run: true, planned_for, .. } => {
+            plan::make(&App::open(config).await?, output, &id, planned_for).await
+        }
+        JobCommand::Run { id, plan: Some(hash), .. } => {
+            plan::execute(&App::open(config).await?, output, &id, &hash).await
+        }
+        JobCommand::Run { id, now, .. } => {
+            run_now(&App::open(config).await?, output, &id, now).await
+        }
         JobCommand::History { id, limit } => {
             history(&App::open(config).await?, output, id.as_deref(), limit).await
         }
@@ -91,7 +108,12 @@ async fn run_now(app: &App, output: Output, id: &str, now: bool) -> anyhow::Resu
     daemon::stop_on_signals(&stop)?;
     let reach = if now { Reach::All } else { Reach::Due };
     let run = app.runner.run_now(id, &operator(), reach, &stop).await?;
-    print_run(output, &run)?;
+    end_of(app, output, &run).await
+}
+
+/// Prints a run that a person asked for, and how the command ends by it.
+pub async fn end_of(app: &App, output: Output, run: &RunRow) -> anyhow::Result<Exit> {
+    print_run(output, run)?;
     app.engine.store.close().await;
     Ok(match run.state.as_str() {
         "succeeded" => Exit::Done,

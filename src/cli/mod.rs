@@ -18,6 +18,7 @@ mod keys;
 mod method;
 mod output;
 mod payout;
+mod plan;
 mod program;
 mod reconcile;
 mod sandbox;
@@ -112,6 +113,9 @@ enum Command {
     /// Schedules and their runs
     #[command(subcommand)]
     Job(job::JobCommand),
+    /// What a run would do, written down: see `payoutd job run auto-payout --dry-run`
+    #[command(subcommand)]
+    Plan(plan::PlanCommand),
     /// Payouts: list, show, approve, retry, cancel
     #[command(subcommand)]
     Payout(payout::PayoutCommand),
@@ -189,6 +193,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Demo { once } => demo::run(&config, output, once).await,
         Command::Sandbox(args) => sandbox::run(args).await,
         Command::Import { path, org } => import::run(&config, output, &path, &org).await,
+        Command::Plan(command) => plan::run(&config, output, command).await,
         Command::Job(command) => job::run(&config, output, command).await,
         Command::Payout(command) => payout::run(&config, output, command).await,
         Command::Reconcile(command) => reconcile::run(&config, output, command).await,

@@ -102,6 +102,7 @@ id!(/** A payout method on file. */ MethodId, "method id", "pm_");
 id!(/** Where a method's money goes, sealed; never changed. */ DestinationId, "destination id", "de_");
 id!(/** A data key of an org, which its account numbers are sealed under. */ KeyId, "key id", "dk_");
 id!(/** One execution of a job. */ RunId, "run id", "run_");
+id!(/** What a run would do, written down. */ PlanId, "plan id", "pl_");
 id!(/** What a provider's statement and our books disagree about. */ BreakId, "break id", "br_");
 id!(/** What a person has to look at. */ AlertId, "alert id", "al_");
 id!(/** One act of the audit log. */ AuditId, "audit id", "au_");

@@ -18,6 +18,7 @@ mod money;
 mod notice;
 mod payout;
 mod period;
+mod plan;
 mod program;
 mod scope;
 mod transfer;
@@ -35,7 +36,7 @@ pub use halt::{Halt, HaltScope};
 pub use ids::{
     Actor, AdjustmentId, AffiliateId, AlertId, ApiKeyId, AuditId, BatchId, BreakId, CommissionId,
     DestinationId, EndpointId, EventId, IdError, KeyId, MethodId, Minted, NoticeId, OrgId,
-    PartnerId, PayoutId, ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId,
+    PartnerId, PayoutId, PlanId, ProgramId, Reference, RefundId, RequestId, RunId, SubmissionId,
     TransferId, VerificationId,
 };
 pub use limits::{
@@ -47,6 +48,7 @@ pub use money::{Currency, Money, MoneyError, MoneyTotals};
 pub use notice::{Direction, Notice, NoticeWord, Statement, StatementLine};
 pub use payout::{PayoutOrigin, PayoutStatus};
 pub use period::{Period, PeriodLength, Periods, start_of};
+pub use plan::{LineDifference, PlanLine, Planned};
 pub use program::{AffiliateStatus, NewAffiliate, NewMethod, NewProgram, ProgramStatus};
 pub use scope::Scope;
 pub use transfer::{SubmissionState, TransferState};

@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::deciding::Decided;
 use super::{AutoRequest, Engine, EngineError};
-use crate::domain::{Breaker, Currency, Money, OrgId, RunId};
+use crate::domain::{Breaker, Currency, Money, OrgId, PlanLine, RunId};
 use crate::store::PaidByRun;
 
 /// What a run asks for within one org.
@@ -36,8 +35,10 @@ impl Engine {
             );
             let earlier = earlier.await?;
             let mut sum = Sum::default();
-            let see = |decided: Decided<'_>| sum.add(&decided);
-            self.look_ahead(org, rules, see).await?;
+            let mut foresight = self.foresee(org, rules, self.clock.now()).await?;
+            while let Some(page) = foresight.next().await? {
+                page.iter().for_each(|foreseen| sum.add(&foreseen.line));
+            }
             findings.extend(unusual(breaker, &sum, &earlier).map(|why| format!("org {org} {why}")));
         }
         if findings.is_empty() {
@@ -48,15 +49,13 @@ impl Engine {
 }
 
 impl Sum {
-    fn add(&mut self, decided: &Decided<'_>) -> Result<(), EngineError> {
-        if let Some(ask) = &decided.ask {
+    fn add(&mut self, line: &PlanLine) {
+        if let Some(pays) = &line.pays {
             self.payouts += 1;
-            let minor = self.minors.entry(decided.candidate.currency).or_default();
-            let amount = ask.intent.amount_minor;
+            let minor = self.minors.entry(line.currency).or_default();
             // What no number holds is beyond every factor.
-            *minor = minor.saturating_add(amount);
+            *minor = minor.saturating_add(pays.amount_minor);
         }
-        Ok(())
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Rules {
     /// The periods that its payouts belong to: one per wallet and period.
     pub periods: Periods,
     pub scope: Scope,
+    /// Look only at wallets that have reached their minimum and were not paid in the period.
+    pub reached_only: bool,
     pub limits: Limits,
     pub approval: ApprovalRules,
     /// Stops a run that would ask for unusually much; `None`: nothing does.
@@ -30,7 +32,25 @@ impl Rules {
     /// Rules of a job that limits nothing and that nothing stops.
     pub fn unlimited(job_id: &str, periods: Periods, scope: Scope) -> Self {
         let (limits, approval) = (Limits::default(), ApprovalRules::default());
-        Self { job_id: job_id.to_owned(), periods, scope, limits, approval, breaker: None }
+        Self {
+            job_id: job_id.to_owned(),
+            periods,
+            scope,
+            reached_only: false,
+            limits,
+            approval,
+            breaker: None,
+        }
+    }
+}
+
+impl Rules {
+    /// Whether a candidate is any business of the job.
+    pub fn is_about(&self, candidate: &Candidate) -> bool {
+        let kind = candidate.method.as_ref().map(|method| method.kind);
+        self.scope.has_program(&candidate.program_id)
+            && self.scope.has_currency(candidate.currency)
+            && kind.is_none_or(|kind| self.scope.has_method(kind))
     }
 }
 
@@ -102,7 +122,7 @@ impl<'r> Decider<'r> {
         candidate: &'c Candidate,
         at: DateTime<Utc>,
     ) -> Option<Decided<'c>> {
-        if !in_scope(&self.rules.scope, candidate) {
+        if !self.rules.is_about(candidate) {
             return None;
         }
         let intent = Intent::auto(candidate, at);
@@ -160,14 +180,6 @@ impl Decided<'_> {
             failing: self.failing,
         }
     }
-}
-
-/// Whether a candidate is any business of a job with this scope.
-fn in_scope(scope: &Scope, candidate: &Candidate) -> bool {
-    let kind = candidate.method.as_ref().map(|method| method.kind);
-    scope.has_program(&candidate.program_id)
-        && scope.has_currency(candidate.currency)
-        && kind.is_none_or(|kind| scope.has_method(kind))
 }
 
 /// The method to pay by, if every gate lets the candidate pass; otherwise all that fail.

@@ -16,6 +16,7 @@ mod deciding;
 mod deposits;
 mod enrol;
 mod explain;
+mod foresee;
 mod freeze;
 mod funding;
 mod halt;
@@ -24,6 +25,7 @@ mod limits;
 mod mail;
 mod methods;
 mod outcome;
+mod plan;
 mod preview;
 mod program_limits;
 mod programs;
@@ -36,6 +38,7 @@ mod reverse;
 mod review;
 mod sending;
 mod sorted;
+mod standing;
 mod statement;
 mod submission;
 mod submit;
@@ -68,6 +71,9 @@ pub use breaks::{Against, Compared};
 pub use deciding::Rules;
 pub use explain::{Explanation, WalletExplanation};
 pub use methods::{BroughtMethod, MethodEdit, MethodError};
+pub use plan::{
+    OrgPlan, PlanAsk, PlanDifferences, PlanError, PlanFunding, PlanSummary, short_hash, summary_of,
+};
 pub use preview::Preview;
 pub use programs::{AffiliateChange, ProgramChange};
 pub use proving::{ConsentSaid, Consented, Started};
@@ -243,6 +249,8 @@ pub enum EngineError {
     NotVetted { affiliate_id: String, kind: MethodKind, problem: Problem },
     #[error(transparent)]
     Method(#[from] MethodError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     #[error(
         "job {job_id} would ask for unusually much, so nothing was asked for: {findings}. Look at what \
          it would do (`payoutd job run {job_id} --dry-run`), and run that plan by its hash (`payoutd \
@@ -291,6 +299,7 @@ impl EngineError {
             Self::NoMethod { .. } => "no_method",
             Self::NotVetted { .. } => "not_vetted",
             Self::Method(error) => error.code(),
+            Self::Plan(error) => error.code(),
             Self::NotHalted { .. } => "not_halted",
             Self::Anomaly { .. } => "anomaly",
             Self::Refused { .. } => "refused",
@@ -322,6 +331,7 @@ impl EngineError {
                 | Self::MayStillLeave { .. }
                 | Self::NoMethod { .. }
                 | Self::Method(_)
+                | Self::Plan(_)
                 | Self::NotHalted { .. }
                 | Self::Refused { .. }
         )

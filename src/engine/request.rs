@@ -6,18 +6,21 @@ use serde_json::json;
 
 use super::deciding::{Ask, Decider, Rules, new_payout, pass};
 use super::limits::Spent;
+use super::standing::Standing;
 use super::{Engine, EngineError, Tally, Work, ledger, telling};
 use crate::domain::{
-    Bucket, EntryKind, EventKind, Intent, Money, Movement, OrgId, PayoutId, PayoutOrigin, RunId,
-    WalletKey,
+    Bucket, EntryKind, EventKind, Intent, Money, Movement, OrgId, PayoutId, PayoutOrigin, PlanId,
+    RunId, WalletKey,
 };
-use crate::store::{Allocation, NewPayout, ProgramZones, Tx};
+use crate::store::{Allocation, NewDecision, NewPayout, ProgramZones, Tx};
 
 /// What an auto-payout run asks for.
 #[derive(Debug, Clone)]
 pub struct AutoRequest {
     pub run_id: RunId,
     pub rules: Rules,
+    /// The plan that is executed: nobody is paid but as it says.
+    pub plan: Option<PlanId>,
     /// Wallets per transaction.
     pub page: i64,
 }
@@ -75,30 +78,33 @@ impl Engine {
         let now = self.clock.now();
         let mut tx = self.begin(work).await?;
         let keys = zones.keys(&request.rules.periods);
-        let page = tx.candidates_page(org, &keys, walk.after.as_ref(), request.page).await?;
-        let last = page.last().map(|candidate| WalletKey {
-            affiliate_id: candidate.affiliate_id.clone(),
-            currency: candidate.currency,
-        });
+        let which = (keys.as_slice(), request.rules.reached_only);
+        let page = tx.candidates_page(org, which, walk.after.as_ref(), request.page).await?;
+        let mut standing = Standing::of(&mut tx, org, request, walk.after.as_ref(), &page).await?;
         // A copy: if this transaction loses a race, it never asked for anything.
         let mut decider = walk.decider.clone();
         let days = decider.days(&page, now);
         decider.learn(&days, &tx.usage_lock(org, &days).await?);
-        let mut tally = Tally::default();
+        let last = standing.last.clone();
         let mut payouts = Vec::new();
         let mut decisions = Vec::with_capacity(page.len());
-        for decided in page.iter().filter_map(|candidate| decider.decide(candidate, now)) {
-            tally.seen += 1;
-            let available =
-                Money::new(decided.candidate.available_minor, decided.candidate.currency);
-            match decided.failing.first() {
-                None => tally.act(available)?,
-                Some(check) => tally.skip(check.gate.as_str(), available)?,
+        for candidate in &page {
+            if standing.is_decided(candidate) {
+                continue;
+            }
+            let before = request.plan.as_ref().map(|_| decider.clone());
+            let Some(mut decided) = decider.decide(candidate, now) else { continue };
+            if let Some(changed) = standing.changed(org, &decided, &request.rules) {
+                (decided.ask, decided.failing) = (None, vec![changed]);
+                // What is not asked for counts for no limit.
+                decider = before.unwrap_or(decider);
             }
             let payout = decided.payout(&self.clock, &request.run_id);
             decisions.push(decided.on_record(payout.as_ref().map(|payout| &payout.payout_id)));
             payouts.extend(payout);
         }
+        decisions.extend(standing.gone());
+        let tally = count(&decisions)?;
         write_payouts(&mut tx, org, &payouts, work, now).await?;
         let told = (request.rules.job_id.as_str(), &request.run_id);
         telling::tell_limit(&mut tx, org, told, &decider.new_limits(), now).await?;
@@ -185,6 +191,20 @@ impl Engine {
         });
         self.keep_act(tx, org, work, (action, payout.payout_id.as_str()), detail).await
     }
+}
+
+/// Counts what was decided.
+fn count(decisions: &[NewDecision]) -> Result<Tally, EngineError> {
+    let mut tally = Tally::default();
+    for decision in decisions {
+        tally.seen += 1;
+        let available = Money::new(decision.available_minor, decision.currency);
+        match decision.failing.first() {
+            None => tally.act(available)?,
+            Some(check) => tally.skip(check.gate.as_str(), available)?,
+        }
+    }
+    Ok(tally)
 }
 
 /// Payouts, their wallets' entries, their lines and the commissions behind them, together.

@@ -1,15 +1,17 @@
 //! Telling: what others hear of payouts. It is written beside the change, in its transaction, and
 //! delivered by the room `notify`; the engine never waits for anybody who listens.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Number, Value, json};
 
-use super::EngineError;
+use super::{EngineError, OrgPlan, Skips};
 use crate::domain::{
-    AffiliateId, EventKind, GateCheck, MethodId, MethodKind, MethodStatus, Money, OrgId, PayoutId,
-    PayoutOrigin, RunId, SubmissionId,
+    AffiliateId, EventKind, GateCheck, MethodId, MethodKind, MethodStatus, Money, MoneyTotals,
+    OrgId, PayoutId, PayoutOrigin, RunId, SubmissionId,
 };
-use crate::store::{HeldMethod, NewEvent, ToldPayout, Tx};
+use crate::store::{HeldMethod, NewEvent, PlanRow, ToldPayout, Tx};
 
 /// Tells the same of several payouts. The payouts are read for it only if somebody listens.
 pub(super) async fn tell_payouts(
@@ -47,6 +49,34 @@ pub(super) async fn tell_review(
     }
     let payouts = tx.payouts_under_way(org, submission).await?;
     tell_payouts(tx, org, kind, &payouts.iter().collect::<Vec<_>>(), now).await
+}
+
+/// Tells an org what a run at a coming instant would do there.
+pub(super) async fn tell_plan(
+    tx: &mut Tx,
+    org: &OrgId,
+    (plan, part): (&PlanRow, &OrgPlan),
+    now: DateTime<Utc>,
+) -> Result<(), EngineError> {
+    let skips = |skips: &Skips| json!({ "count": skips.count, "amounts": sums(&skips.amount) });
+    let by = |map: &BTreeMap<String, Skips>| -> serde_json::Map<String, Value> {
+        map.iter().map(|(word, sums)| (word.clone(), skips(sums))).collect()
+    };
+    let data = json!({
+        "jobId": plan.job_id,
+        "scheduledFor": plan.planned_for.to_rfc3339_opts(SecondsFormat::Millis, true),
+        "planHash": plan.plan_hash,
+        "wouldPay": skips(&part.pays), "needsApproval": skips(&part.needs_approval),
+        "byRail": by(&part.rails), "wouldSkip": by(&part.skipped),
+    });
+    let (kind, subject) = (EventKind::RunAnnounced, plan.job_id.clone());
+    Ok(tx.event_insert(org, &[NewEvent { kind, subject, data }], now).await?)
+}
+
+/// Sums as they stand in the API.
+fn sums(totals: &MoneyTotals) -> Vec<Value> {
+    let sum = |money: Money| json!({ "currency": money.currency, "amount": number(money) });
+    totals.iter().map(sum).collect()
 }
 
 /// What others are told of a method. Where it goes is not part of it.

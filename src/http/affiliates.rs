@@ -15,9 +15,11 @@ use super::decisions::{Check, Decision};
 use super::door::Who;
 use super::page::{self, Page};
 use super::problem::{Problem, ProblemBody};
-use crate::domain::{AffiliateId, AffiliateStatus, Currency, OrgId, PartnerId, ProgramId};
-use crate::engine::{AffiliateChange, EngineError};
-use crate::store::{AffiliateFilter, AffiliateStand};
+use crate::domain::{
+    AffiliateId, AffiliateStatus, ApprovalReason, Currency, OrgId, PartnerId, ProgramId,
+};
+use crate::engine::{AffiliateChange, EngineError, WalletExplanation};
+use crate::store::{AffiliateFilter, AffiliateStand, DecisionRow, StoreError};
 
 /// One person's enrolment in one program.
 #[derive(Debug, Serialize, ToSchema)]
@@ -197,16 +199,20 @@ pub(super) async fn change(
     Ok(Json(read(&desk, who.org(), affiliate).await?))
 }
 
-/// Why an affiliate is paid or not.
+/// Why an affiliate is paid or not, and what is expected next.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Explained {
     affiliate_id: AffiliateId,
     /// The job that pays automatically, if one does.
     job: Option<Payer>,
+    /// The instant that it is told for: when the job is due next, or now.
+    as_of: DateTime<Utc>,
+    /// What is taken for granted.
+    assumptions: Vec<String>,
     wallets: Vec<WalletExplained>,
     /// The latest decisions about it, newest first.
-    decisions: Vec<Decision>,
+    decisions: Vec<DecisionExplained>,
 }
 
 /// The job that pays automatically.
@@ -215,22 +221,68 @@ pub(super) struct Explained {
 struct Payer {
     job_id: String,
     enabled: bool,
+    /// When its next run is due; null while it is off or paused.
     next_due: Option<DateTime<Utc>>,
+    /// Why there is no next run.
+    why_none: Option<String>,
+    /// The zone that its schedule is read in.
+    timezone: String,
 }
 
-/// One wallet, held against every gate as if the schedule ran now.
+/// One wallet, held against every gate as if the schedule ran at the instant.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WalletExplained {
     currency: Currency,
+    program: ProgramId,
+    /// Now.
     available: Amount,
+    /// What is held now, and will have been released by then.
+    released_by_then: Amount,
+    /// What a run would ask for.
+    expected: Amount,
+    /// The period that it would be paid in; null if no job pays.
+    period: Option<String>,
+    /// Whether the job is about this wallet at all.
+    in_scope: bool,
     would_be_paid: bool,
+    /// Why the payout would wait for a person; empty if it would not.
+    #[schema(value_type = Vec<String>)]
+    approval: Vec<ApprovalReason>,
     gates: Vec<Check>,
+}
+
+/// What a run decided, and for which instant.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DecisionExplained {
+    #[serde(flatten)]
+    decision: Decision,
+    /// The due instant of its run; null for one that a person started.
+    scheduled_for: Option<DateTime<Utc>>,
+}
+
+impl From<WalletExplanation> for WalletExplained {
+    fn from(wallet: WalletExplanation) -> Self {
+        Self {
+            currency: wallet.available.currency,
+            would_be_paid: wallet.would_be_paid(),
+            program: wallet.program_id,
+            available: Amount(wallet.available),
+            released_by_then: Amount(wallet.released_by_then),
+            expected: Amount(wallet.expected),
+            period: wallet.period,
+            in_scope: wallet.in_scope,
+            approval: wallet.approval,
+            gates: wallet.gates.into_iter().map(Check::from).collect(),
+        }
+    }
 }
 
 /// Why was this affiliate paid, or not?
 ///
-/// Each gate with its numbers as they stand now, and the latest decisions.
+/// The job that pays and when it is due next, what it is expected to ask for then, each gate with its
+/// numbers as of that instant, and the latest decisions.
 #[utoipa::path(get, path = "/affiliate/{affiliateId}/explain", tag = "affiliates",
     operation_id = "explainAffiliate", params(("affiliateId" = AffiliateId, Path)),
     responses((status = 200, body = Explained),
@@ -240,28 +292,24 @@ pub(super) async fn explain(
     who: Who,
     Ids(affiliate_id): Ids<AffiliateId>,
 ) -> Result<Json<Explained>, Problem> {
-    let (engine, org) = (&desk.engine, who.org());
-    if !engine.store.affiliate_exists(org, &affiliate_id).await? {
-        return Err(EngineError::NoAffiliate { affiliate_id }.into());
-    }
-    let (payer, now) = (desk.runner.catalog.payer(org), engine.clock.now());
-    let periods = payer.and_then(|job| job.periods(now));
-    let explained = engine.explain(org, &affiliate_id, periods.as_ref()).await?;
-    let wallets = explained.wallets.into_iter().map(|wallet| WalletExplained {
-        currency: wallet.available.currency,
-        available: Amount(wallet.available),
-        would_be_paid: wallet.would_be_paid(),
-        gates: wallet.gates.into_iter().map(Check::from).collect(),
-    });
-    let decisions = explained.decisions.into_iter().map(Decision::of);
+    let (outlook, explained) = desk.runner.explain(who.org(), &affiliate_id).await?;
+    let decision = |row: DecisionRow| {
+        let scheduled_for = row.scheduled_for;
+        Ok::<_, StoreError>(DecisionExplained { decision: Decision::of(row)?, scheduled_for })
+    };
+    let decisions = explained.decisions.into_iter().map(decision);
     Ok(Json(Explained {
         affiliate_id,
-        job: payer.map(|job| Payer {
-            job_id: job.job_id.clone(),
+        job: outlook.map(|job| Payer {
+            job_id: job.job_id,
             enabled: job.enabled,
-            next_due: job.schedule.next(now),
+            next_due: job.next_due,
+            why_none: job.why_none,
+            timezone: job.timezone,
         }),
-        wallets: wallets.collect(),
+        as_of: explained.as_of,
+        assumptions: explained.assumptions.into_iter().map(str::to_owned).collect(),
+        wallets: explained.wallets.into_iter().map(WalletExplained::from).collect(),
         decisions: decisions.collect::<Result<_, _>>()?,
     }))
 }

@@ -13,6 +13,9 @@ use super::{Desk, body};
 /// A JSON body.
 pub(super) struct Body<T>(pub T);
 
+/// A JSON body, or none.
+pub(super) struct MaybeBody<T>(pub Option<T>);
+
 /// A JSON body, with its bytes as they came: what an idempotency key is bound to.
 pub(super) struct ExactBody<T> {
     pub brought: T,
@@ -46,24 +49,46 @@ impl<T: DeserializeOwned> FromRequest<Desk> for ExactBody<T> {
 
     async fn from_request(request: Request, desk: &Desk) -> Result<Self, Problem> {
         let (head, body) = request.into_parts();
-        if !is_json(&head.headers) {
-            let detail = "the body is to be application/json in UTF-8, not compressed, and to say so in \
-                          content-type";
-            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Err(Problem::new(status, "not_json", detail));
-        }
+        check_json(&head.headers)?;
         let bytes = body::read(&head.headers, body, desk.limits).await?;
-        // A shape of ours is an object. Its fields in a row would be taken for one otherwise.
-        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-            return Err(Problem::unreadable("body_unreadable", "the body is to be a JSON object"));
-        }
-        let brought = serde_json::from_slice(&bytes).map_err(|wrong| unreadable_body(&wrong))?;
-        if holds_nul(&bytes) {
-            let detail = "a text of the body holds a NUL character";
-            return Err(Problem::meaningless("text_unusable", detail));
-        }
-        Ok(Self { brought, bytes })
+        Ok(Self { brought: read_json(&bytes)?, bytes })
     }
+}
+
+impl<T: DeserializeOwned> FromRequest<Desk> for MaybeBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, desk: &Desk) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        let bytes = body::read(&head.headers, body, desk.limits).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        check_json(&head.headers)?;
+        Ok(Self(Some(read_json(&bytes)?)))
+    }
+}
+
+fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if is_json(headers) {
+        return Ok(());
+    }
+    let detail = "the body is to be application/json in UTF-8, not compressed, and to say so in \
+                  content-type";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail))
+}
+
+fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // A shape of ours is an object. Its fields in a row would be taken for one otherwise.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(Problem::unreadable("body_unreadable", "the body is to be a JSON object"));
+    }
+    let brought = serde_json::from_slice(bytes).map_err(|wrong| unreadable_body(&wrong))?;
+    if holds_nul(bytes) {
+        let detail = "a text of the body holds a NUL character";
+        return Err(Problem::meaningless("text_unusable", detail));
+    }
+    Ok(brought)
 }
 
 /// Whether a body says that it is JSON, in UTF-8 and as it stands.

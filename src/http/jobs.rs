@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Desk;
 use super::amount::Amount;
-use super::brought::{Asked, Body, Ids, checked_text};
+use super::brought::{Asked, Body, Ids, MaybeBody, checked_text};
 use super::decisions::Check;
 use super::door::Who;
 use super::page::{self, Page, PageQuery};
@@ -98,6 +98,15 @@ pub(super) struct Pausing {
     reason: String,
 }
 
+/// How a job is run.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Running {
+    /// The hash of the plan to execute, or the first digits of it (at least 8).
+    #[schema(min_length = 8, max_length = 64, pattern = "^[0-9a-f]+$")]
+    plan: Option<String>,
+}
+
 /// A run that waits for a worker.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -147,6 +156,7 @@ impl From<JobError> for Problem {
             JobError::NoRun { .. } => Self::not_found("no_run", words),
             JobError::WrongState { .. } => Self::conflict("wrong_state", words),
             JobError::BadSpan(_) => Self::meaningless("bad_span", words),
+            JobError::NotPlanned(_) => Self::conflict("no_dry_run", words),
         }
     }
 }
@@ -244,19 +254,23 @@ pub(super) async fn next(
 /// Run a job now
 ///
 /// QueuedRun for the next worker that looks, enabled or not. While a run of it waits or runs there is
-/// no second one.
+/// no second one. With a plan it does exactly what the plan says, once; a plan that the world has
+/// left behind is refused, and `errors` names what differs.
 #[utoipa::path(post, path = "/jobs/{jobId}/run", tag = "jobs", operation_id = "runJob",
-    params(("jobId" = String, Path)),
+    params(("jobId" = String, Path)), request_body = Option<Running>,
     responses((status = 202, body = QueuedRun),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json",
-         description = "A run of it waits or runs.")))]
+         description = "A run of it waits or runs, or the plan is stale or executed.")))]
 pub(super) async fn run(
     State(desk): State<Desk>,
     who: Who,
     Ids(job): Ids<String>,
+    MaybeBody(running): MaybeBody<Running>,
 ) -> Result<(StatusCode, Json<QueuedRun>), Problem> {
-    let run_id = desk.runner.queue_now(&who.work(), who.org(), &job).await?;
+    let plan = running.and_then(|running| running.plan);
+    let asked = (job.as_str(), plan.as_deref());
+    let run_id = desk.runner.queue_now(&who.work(), who.org(), asked).await?;
     Ok((StatusCode::ACCEPTED, Json(QueuedRun { run_id, state: "queued" })))
 }
 
@@ -278,7 +292,8 @@ pub(super) async fn dry_run(
     let limit = page::limit(query.limit)?;
     let after = page::pair(query.cursor.as_deref())?;
     let job = known(&desk, &job)?;
-    let Some(periods) = job.periods(desk.engine.clock.now()) else {
+    let now = desk.engine.clock.now();
+    let Some(ask) = desk.runner.plan_ask(job, now, &who.work().actor) else {
         let detail = "only a job that requests payouts can say beforehand what it would do";
         return Err(Problem::conflict("no_dry_run", detail));
     };
@@ -295,14 +310,14 @@ pub(super) async fn dry_run(
             }
             Ok(())
         };
-        desk.engine.preview_automatic(who.org(), &job.rules(periods), see).await?;
+        desk.engine.preview_automatic(who.org(), &ask.rules, see).await?;
     }
     let key = |one: &Preview| format!("{} {}", one.affiliate_id, one.available.currency);
     let page = Page::of(rows, limit, key, would);
     let paid = Skips { count: tally.acted, amount: tally.amounts.clone() };
     Ok(Json(DryRun {
         job_id: job.job_id.clone(),
-        period: periods.of(None).key,
+        period: ask.rules.periods.of(None).key,
         would_pay: Counted {
             reason: "paid".into(),
             count: paid.count,

@@ -27,6 +27,7 @@ mod metrics;
 mod page;
 mod payout_acts;
 mod payouts;
+mod plans;
 mod problem;
 mod programs;
 mod proxies;
@@ -175,6 +176,8 @@ fn works(door: Door) -> Door {
         .route(Access::write(P::JobsWrite), routes!(jobs::pause))
         .route(Access::write(P::JobsWrite), routes!(jobs::resume))
         .route(Access::write(P::JobsWrite), routes!(jobs::run))
+        .route(Access::write(P::JobsWrite), routes!(plans::make))
+        .route(Access::read(P::JobsRead), routes!(plans::show))
         .route(Access::read(P::KeysRead), routes!(keys::list))
         .route(Access::STAFF, routes!(keys::create))
         .route(Access::STAFF, routes!(keys::revoke))

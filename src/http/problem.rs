@@ -7,8 +7,8 @@ use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
-use crate::domain::GateCheck;
-use crate::engine::{EngineError, MethodError};
+use crate::domain::{GateCheck, LineDifference};
+use crate::engine::{EngineError, MethodError, PlanError};
 use crate::store::StoreError;
 
 /// Seconds after which somebody may try again who was told to.
@@ -183,6 +183,7 @@ impl From<EngineError> for Problem {
                 Self::meaningless(code, words)
             }
             E::Method(error) => Self::of_method(error, words),
+            E::Plan(error) => Self::of_plan(error, words),
             // Trying again asks nobody either.
             E::NotVetted { problem, .. } if NOBODY_TO_ASK.contains(&problem.code.as_str()) => {
                 Self::conflict(code, words)
@@ -206,6 +207,32 @@ impl From<EngineError> for Problem {
 }
 
 impl Problem {
+    /// What differs is named in `errors`.
+    fn of_plan(cause: &PlanError, words: String) -> Self {
+        let code = cause.code();
+        match cause {
+            PlanError::Unknown { .. } => Self::not_found(code, words),
+            PlanError::NotAHash { .. } => Self::meaningless(code, words),
+            PlanError::Stale { differences, .. } => {
+                let fault = |one: &LineDifference| Fault {
+                    code: one.what.to_owned(),
+                    detail: format!(
+                        "{} {}: {} planned, {} now",
+                        one.affiliate_id, one.currency, one.planned, one.found
+                    ),
+                };
+                let faults = differences.lines.iter().map(fault).collect();
+                Self::conflict(code, words).with_errors(faults)
+            }
+            PlanError::Ambiguous { .. }
+            | PlanError::OtherJob { .. }
+            | PlanError::Executed { .. }
+            | PlanError::Taken { .. }
+            | PlanError::TooOld { .. }
+            | PlanError::Stopped => Self::conflict(code, words),
+        }
+    }
+
     fn of_method(cause: &MethodError, words: String) -> Self {
         use MethodError as M;
         let code = cause.code();

@@ -2,14 +2,18 @@
 //! so over the API the staff of one of several orgs may not; whoever is at the command line runs the
 //! installation. What is asked of runs is in `again.rs`.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use thiserror::Error;
 use tracing::info;
 
-use super::{CatalogError, Definition, Runner};
+use super::{CatalogError, Definition, NotPlanned, Runner};
 use crate::domain::{OrgId, RunId};
-use crate::engine::{EngineError, Work};
-use crate::store::{StoreError, Tx};
+use crate::engine::{EngineError, PlanError, Work, short_hash};
+use crate::store::{PlanRow, StoreError, Tx};
+
+/// Differences between a plan and the world that are named.
+const MOST_NAMED: usize = 20;
 
 /// Why something was not done to a job.
 #[derive(Debug, Error)]
@@ -27,6 +31,8 @@ pub enum JobError {
     UnderWay { job_id: String, run_id: RunId },
     #[error("job {job_id} is paused already: resume it first to give another reason")]
     Paused { job_id: String },
+    #[error(transparent)]
+    NotPlanned(#[from] NotPlanned),
     #[error("job {job_id} is not paused")]
     NotPaused { job_id: String },
     #[error("run {run_id} does not exist")]
@@ -89,7 +95,8 @@ impl Runner {
         Ok(())
     }
 
-    /// Queues a run of a job for the next worker that looks, enabled or not, paused or not.
+    /// Queues a run of a job for the next worker that looks, enabled or not, paused or not; with the
+    /// hash of a plan, one that executes it.
     ///
     /// # Errors
     /// [`JobError`].
@@ -97,9 +104,13 @@ impl Runner {
         &self,
         work: &Work,
         org: impl Into<Option<&OrgId>>,
-        job_id: &str,
+        (job_id, plan): (&str, Option<&str>),
     ) -> Result<RunId, JobError> {
         let (job, orgs) = self.own_job(org.into(), job_id).await?;
+        let plan = match plan {
+            Some(hash) => Some(self.ready_plan(job, hash, MOST_NAMED).await?),
+            None => None,
+        };
         let mut tx = self.engine.store.begin().await?;
         if let Some(run_id) = tx.run_open(&job.job_id).await? {
             return Err(JobError::UnderWay { job_id: job.job_id.clone(), run_id });
@@ -107,12 +118,39 @@ impl Runner {
         let run = self.new_run(job, "manual", None, work.actor.as_str());
         tx.run_insert(&run, self.engine.clock.now()).await?;
         let act = ("job.run_requested", job.job_id.as_str());
-        let detail = json!({ "runId": run.run_id });
+        if let Some(plan) = &plan
+            && !tx.plan_take(&plan.plan_hash, &run.run_id).await?
+        {
+            let hash = short_hash(&plan.plan_hash).to_owned();
+            return Err(EngineError::from(PlanError::Taken { hash }).into());
+        }
+        let hash = plan.map(|plan| plan.plan_hash);
+        let detail = json!({ "runId": run.run_id, "plan": hash });
         self.keep_acts(&mut tx, &orgs, work, act, &detail).await?;
         tx.commit().await?;
         info!(event = "job.run.requested", job_id = job.job_id, run_id = %run.run_id,
               actor = %work.actor);
         Ok(run.run_id)
+    }
+
+    /// Plans a run of a job for an instant, now if none is named.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub async fn plan_now(
+        &self,
+        work: &Work,
+        org: &OrgId,
+        (job_id, instant): (&str, Option<DateTime<Utc>>),
+    ) -> Result<PlanRow, JobError> {
+        let (job, _) = self.own_job(Some(org), job_id).await?;
+        let plan = self.make_plan(work, job, instant).await??;
+        let mut tx = self.engine.store.begin().await?;
+        let act = ("job.planned", job.job_id.as_str());
+        let detail = json!({ "plan": plan.plan_hash, "plannedFor": plan.planned_for });
+        self.engine.keep_act(&mut tx, org, work, act, detail).await?;
+        tx.commit().await?;
+        Ok(plan)
     }
 
     /// Whether what a job does is about one org and no other.

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Definition, DefinitionError, Task};
-use crate::domain::OrgId;
+use super::{Definition, DefinitionError};
 
 /// The schedules that ship with the program; `jobs/` in the repository.
 const SHIPPED: [(&str, &str); 6] = [
@@ -75,12 +74,6 @@ impl Catalog {
     /// Every job.
     pub fn iter(&self) -> impl Iterator<Item = &Definition> {
         self.0.iter()
-    }
-
-    /// The job that pays an org's affiliates automatically, if there is one.
-    pub fn payer(&self, org: &OrgId) -> Option<&Definition> {
-        let pays = |job: &&Definition| matches!(job.task, Task::RequestPayouts { .. });
-        self.0.iter().filter(pays).find(|job| job.scope.has_org(org))
     }
 
     /// The job of an id.

@@ -44,10 +44,12 @@ pub enum Task {
     ReleaseHolds {
         batch: i64,
     },
-    /// `batch`: wallets per transaction; `period`: what a wallet is paid once in.
+    /// `batch`: wallets per transaction; `period`: what a wallet is paid once in; `reached_only`:
+    /// whoever has not reached the minimum is not even looked at.
     RequestPayouts {
         batch: i64,
         period: PeriodLength,
+        reached_only: bool,
     },
     SubmitTransfers,
     ReconcileTransfers,
@@ -177,12 +179,13 @@ impl Default for ReleaseParams {
 #[serde(deny_unknown_fields, default)]
 struct RequestParams {
     batch: i64,
-    period: PeriodLength,
+    period: Option<PeriodLength>,
+    reached_only: bool,
 }
 
 impl Default for RequestParams {
     fn default() -> Self {
-        Self { batch: 1_000, period: PeriodLength::Week }
+        Self { batch: 1_000, period: None, reached_only: false }
     }
 }
 
@@ -274,16 +277,19 @@ impl Definition {
         Some(Periods { length, instant, zone: self.schedule.zone() })
     }
 
-    /// What its runs go by when they decide about wallets.
-    pub fn rules(&self, periods: Periods) -> Rules {
-        Rules {
+    /// What a run for `instant` goes by when it decides about wallets; `None` for a job that requests
+    /// no payouts.
+    pub fn rules(&self, instant: DateTime<Utc>) -> Option<Rules> {
+        let Task::RequestPayouts { reached_only, .. } = self.task else { return None };
+        Some(Rules {
             job_id: self.job_id.clone(),
-            periods,
+            periods: self.periods(instant)?,
             scope: self.scope.clone(),
+            reached_only,
             limits: self.limits.clone(),
             approval: self.approval.clone(),
             breaker: self.breaker.clone(),
-        }
+        })
     }
 }
 
@@ -337,8 +343,10 @@ fn task(kind: JobKind, params: toml::Table) -> Result<Task, DefinitionError> {
             Task::ReleaseHolds { batch: positive("batch", params.batch)? }
         }
         JobKind::RequestPayouts => {
-            let RequestParams { batch, period } = read(kind, params)?;
-            Task::RequestPayouts { batch: positive("batch", batch)?, period }
+            let RequestParams { batch, period, reached_only } = read(kind, params)?;
+            let usual = if reached_only { PeriodLength::Day } else { PeriodLength::Week };
+            let period = period.unwrap_or(usual);
+            Task::RequestPayouts { batch: positive("batch", batch)?, period, reached_only }
         }
         JobKind::Prune => {
             let params: PruneParams = read(kind, params)?;
@@ -391,7 +399,12 @@ mod tests {
     #[test]
     fn a_file_with_its_defaults_is_a_job() {
         let job = Definition::parse("auto-payout", WEEKLY).expect("a job");
-        assert_eq!(job.task, Task::RequestPayouts { batch: 1_000, period: PeriodLength::Week });
+        let period = PeriodLength::Week;
+        assert_eq!(job.task, Task::RequestPayouts { batch: 1_000, period, reached_only: false });
+        let text = format!("{WEEKLY}\n[params]\nreached_only = true");
+        let often = Definition::parse("often", &text).expect("a job");
+        let period = PeriodLength::Day;
+        assert_eq!(often.task, Task::RequestPayouts { batch: 1_000, period, reached_only: true });
         assert_eq!(job.schedule.zone(), chrono_tz::America::New_York);
         assert_eq!(job.misfire, Misfire::default());
     }

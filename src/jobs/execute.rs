@@ -10,10 +10,10 @@ use tracing::{Instrument, warn};
 use super::seen::{Beginning, Seen};
 use super::tick::in_time;
 use super::{
-    Definition, JobKind, RunError, Runner, Task, audit_ledger, prune, reconcile_transfers,
-    release_holds, request_payouts, submit_transfers,
+    Definition, JobKind, PREVIEW, RunError, Runner, Task, announce, audit_ledger, prune,
+    reconcile_transfers, release_holds, request_payouts, submit_transfers,
 };
-use crate::domain::{Actor, Periods};
+use crate::domain::{Actor, Gate};
 use crate::engine::{EngineError, Reach, Tally, Work};
 use crate::store::{NewRun, RunEnd, RunLease, RunRow, StoreError};
 
@@ -168,11 +168,13 @@ impl Runner {
             Task::ReleaseHolds { batch } => {
                 return release_holds::run(engine, work, scope, batch, tally).await;
             }
-            Task::RequestPayouts { batch, period } => {
+            Task::RequestPayouts { .. } => {
                 let due = assignment.scheduled_for.unwrap_or_else(|| engine.clock.now());
-                let periods = Periods { length: period, instant: due, zone: job.schedule.zone() };
-                request_payouts::run(engine, work, job, &assignment.lease.run_id, periods, batch)
-                    .await
+                if assignment.trigger == PREVIEW {
+                    announce::run(engine, work, job, due).await
+                } else {
+                    request_payouts::run(engine, work, job, &assignment.lease.run_id, due).await
+                }
             }
             Task::SubmitTransfers => submit_transfers::run(engine, work, reach, scope).await,
             Task::ReconcileTransfers => reconcile_transfers::run(engine, work, reach, scope).await,
@@ -313,9 +315,10 @@ fn may_pass(error: &StoreError) -> bool {
     slow || error.is_transient() || error.is_out_of_reach()
 }
 
-/// What was refused once is refused again; what failed may pass.
+/// What was refused once is refused again, and what is unusual waits for a person; what failed may
+/// pass.
 fn is_worth_another_try(error: &EngineError) -> bool {
-    !error.is_refusal()
+    !error.is_refusal() && !error.is_final()
 }
 
 fn run_end(
@@ -337,6 +340,8 @@ fn run_end(
         Ok(()) if matches!(stopped, Stopped::TimedOut | Stopped::CutOff) => "timed_out",
         Ok(()) if kind == JobKind::AuditLedger && tally.failed > 0 => "failed",
         Ok(()) if early || tally.failed > 0 => "partial",
+        // A plan that was not done as it says is not done.
+        Ok(()) if tally.skipped.contains_key(Gate::PlanChanged.as_str()) => "partial",
         Ok(()) => "succeeded",
     };
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);

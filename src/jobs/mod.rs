@@ -2,6 +2,7 @@
 //! here moves money.
 
 mod again;
+mod announce;
 mod asked;
 mod audit_ledger;
 mod calendar;
@@ -9,6 +10,8 @@ mod catalog;
 mod definition;
 mod execute;
 mod look;
+mod outlook;
+mod planning;
 mod policy;
 mod prune;
 mod pulse;
@@ -23,10 +26,13 @@ mod submit_transfers;
 mod tick;
 
 pub use again::{Backfill, Backfilled};
+pub use announce::{PREVIEW, to_announce};
 pub use asked::JobError;
 pub use calendar::{Calendar, CalendarError, CalendarKeys};
 pub use catalog::{Catalog, CatalogError};
 pub use definition::{Definition, DefinitionError, Heartbeat, JobKind, Task};
+pub use outlook::Outlook;
+pub use planning::NotPlanned;
 pub use policy::{Misfire, MisfirePolicy, Overlap, Retry, Span};
 pub use pulse::Pulse;
 pub use runner::{RunError, Runner, RunnerSettings};

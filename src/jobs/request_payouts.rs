@@ -1,25 +1,33 @@
 //! `request_payouts`: affiliates who have reached their minimum are paid, everybody else gets a
 //! reason on record.
 
-use crate::domain::{Periods, RunId};
+use chrono::{DateTime, Utc};
+
+use crate::domain::RunId;
 use crate::engine::{AutoRequest, Engine, EngineError, Tally, Work};
 
-use super::Definition;
+use super::{Definition, Task};
 
-/// Decides about every wallet of every org in the job's scope, for `periods`.
+/// Decides about every wallet of every org in the job's scope, for the periods of `due`; if the run
+/// executes a plan, as the plan says.
 pub async fn run(
     engine: &Engine,
     work: &Work,
     job: &Definition,
     run_id: &RunId,
-    periods: Periods,
-    batch: i64,
+    due: DateTime<Utc>,
 ) -> Result<Tally, EngineError> {
-    let request = AutoRequest { run_id: run_id.clone(), rules: job.rules(periods), page: batch };
+    let mut tally = Tally::default();
+    let Task::RequestPayouts { batch: page, .. } = job.task else { return Ok(tally) };
+    let Some(rules) = job.rules(due) else { return Ok(tally) };
+    let plan = engine.store.plan_of_run(run_id).await?.map(|plan| plan.plan_id);
+    let request = AutoRequest { run_id: run_id.clone(), rules, plan, page };
     let mut orgs = engine.store.orgs().await?;
     orgs.retain(|org| job.scope.has_org(org));
-    engine.hold_back_unusual(&orgs, &request).await?;
-    let mut tally = Tally::default();
+    // Somebody has looked at a plan.
+    if request.plan.is_none() {
+        engine.hold_back_unusual(&orgs, &request).await?;
+    }
     for org in &orgs {
         tally.merge_of(org, engine.request_automatic(work, org, &request).await?)?;
     }

@@ -8,12 +8,11 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::Assignment;
-use super::seen;
 use super::tick::{Mind, in_time, paused};
-use super::{Catalog, CatalogError, Definition, Pulse};
+use super::{Catalog, CatalogError, Definition, Pulse, planning, seen};
 use crate::domain::{Actor, BatchId, RunId};
-use crate::engine::{Engine, Reach};
-use crate::store::{NewRun, RunLease, RunRow, StoreError};
+use crate::engine::{Engine, EngineError, Reach};
+use crate::store::{NewRun, PlanRow, RunLease, RunRow, StoreError};
 
 /// A queued run of a job that nobody knows is given up after this.
 const ORPHANED_AFTER: TimeDelta = TimeDelta::hours(1);
@@ -50,6 +49,8 @@ pub enum RunError {
     AlreadyRunning { job_id: String, run_id: String, worker_id: String },
     #[error("the runs cannot be read or written")]
     Store(#[from] StoreError),
+    #[error("the plan cannot be executed")]
+    Plan(#[source] EngineError),
 }
 
 impl Runner {
@@ -131,6 +132,16 @@ impl Runner {
         reach: Reach,
         stop: &CancellationToken,
     ) -> Result<RunRow, RunError> {
+        self.run_asked(job_id, requested_by, (reach, None), stop).await
+    }
+
+    pub(super) async fn run_asked(
+        &self,
+        job_id: &str,
+        requested_by: &Actor,
+        (reach, plan): (Reach, Option<&PlanRow>),
+        stop: &CancellationToken,
+    ) -> Result<RunRow, RunError> {
         let job = self.catalog.job(job_id)?;
         self.rescue().await?;
         let run = self.new_run(job, "manual", None, requested_by.as_str());
@@ -140,6 +151,9 @@ impl Runner {
         let until = self.lease_until().await?;
         let mut tx = self.engine.store.begin().await?;
         tx.run_insert(&run, now).await?;
+        if let Some(plan) = plan {
+            planning::take(&mut tx, plan, &run.run_id).await?;
+        }
         match tx.run_start(&lease, &self.settings.worker_id, until, now).await {
             Ok(true) => tx.commit().await?,
             Ok(false) => return Err(self.already_running(job_id, tx).await),

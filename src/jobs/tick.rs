@@ -66,8 +66,14 @@ impl Runner {
         for job in self.catalog.iter().filter(|job| job.enabled) {
             let row = of_job(&known, job);
             let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
-            let look = in_time("a schedule", self.look_at(job, row, pause, now, database_now));
-            match look.await {
+            let look = async {
+                self.look_at(job, row, pause, now, database_now).await?;
+                if pause.is_none() {
+                    self.queue_previews(job, now).await?;
+                }
+                Ok(())
+            };
+            match in_time("a schedule", look).await {
                 Ok(()) => {}
                 // Another replica was first; the next look sees what it did.
                 Err(cause) if cause.is_transient() || cause.is_duplicate() => {}

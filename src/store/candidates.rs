@@ -47,18 +47,33 @@ macro_rules! candidates {
 
 // A balance of exactly 0 is no candidate. Keyset pages: page 1,000 costs what page 1 does.
 macro_rules! candidates_page {
-    ($lock:literal) => {
+    ($which:literal, $lock:literal) => {
         candidates!(
-            "AND w.available_minor <> 0
-      AND (w.affiliate_id, w.currency) > ($2, $3)
+            $which,
+            " AND (w.affiliate_id, w.currency) > ($2, $3)
     ORDER BY w.affiliate_id, w.currency LIMIT $4",
             $lock
         )
     };
 }
+// Who has reached the minimum, and was not paid in the period: most wallets have not, so that a job
+// that looks often looks at few.
+macro_rules! reached_page {
+    ($lock:literal) => {
+        candidates_page!(
+            "AND w.available_minor >= pc.min_payout_minor AND w.available_minor > 0
+      AND NOT EXISTS (
+          SELECT 1 FROM payouts r WHERE r.org_id = w.org_id AND r.affiliate_id = w.affiliate_id
+             AND r.currency = w.currency AND r.origin = 'auto' AND r.period = periods.period)",
+            $lock
+        )
+    };
+}
 const ZONES: &str = "SELECT DISTINCT COALESCE(p.timezone, '') FROM programs p WHERE p.org_id = $1";
-const CANDIDATES_PAGE: &str = candidates_page!(" {lock:w}");
-const CANDIDATES_AFTER: &str = candidates_page!("");
+const CANDIDATES_PAGE: &str = candidates_page!("AND w.available_minor <> 0", " {lock:w}");
+const CANDIDATES_AFTER: &str = candidates_page!("AND w.available_minor <> 0", "");
+const REACHED_PAGE: &str = reached_page!(" {lock:w}");
+const REACHED_AFTER: &str = reached_page!("");
 const CANDIDATE_LOCK: &str = candidates!(
     @ "(m.method_id = $4 OR ($4 = '' AND m.is_default = 1))",
     "AND w.affiliate_id = $2 AND w.currency = $3 {lock:w}"
@@ -296,21 +311,26 @@ impl Store {
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
 
-    /// The next wallets with a balance other than 0 after the wallet `after`, as they stand, for a
-    /// look that changes nothing.
+    /// The next wallets with a balance other than 0 (or those alone that have reached their minimum
+    /// and were not paid in the period) after the wallet `after`, as they stand, for a look that
+    /// changes nothing.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn candidates_after(
         &self,
         org: &OrgId,
-        periods: &[ZonePeriod],
+        (periods, reached_only): (&[ZonePeriod], bool),
         after: Option<&WalletKey>,
         limit: i64,
     ) -> Result<Vec<Candidate>, StoreError> {
         let (affiliate, currency) =
             after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
-        let query = sql(CANDIDATES_AFTER).bind(org).bind(affiliate).bind(currency).bind(limit);
+        let query = sql(if reached_only { REACHED_AFTER } else { CANDIDATES_AFTER })
+            .bind(org)
+            .bind(affiliate)
+            .bind(currency)
+            .bind(limit);
         let rows: Vec<CandidateRow> = query.read_all_with(&self.pools, &rows_of(periods)).await?;
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }
@@ -338,17 +358,22 @@ impl Store {
 }
 
 impl Tx {
-    /// The next wallets with a balance other than 0, locked, after the wallet `after`.
+    /// The next wallets with a balance other than 0 (or those alone that have reached their minimum
+    /// and were not paid in the period), locked, after the wallet `after`.
     pub async fn candidates_page(
         &mut self,
         org: &OrgId,
-        periods: &[ZonePeriod],
+        (periods, reached_only): (&[ZonePeriod], bool),
         after: Option<&WalletKey>,
         limit: i64,
     ) -> Result<Vec<Candidate>, StoreError> {
         let (affiliate, currency) =
             after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
-        let query = sql(CANDIDATES_PAGE).bind(org).bind(affiliate).bind(currency).bind(limit);
+        let query = sql(if reached_only { REACHED_PAGE } else { CANDIDATES_PAGE })
+            .bind(org)
+            .bind(affiliate)
+            .bind(currency)
+            .bind(limit);
         let rows: Vec<CandidateRow> = query.all_with(self, &rows_of(periods)).await?;
         Ok(rows.into_iter().map(CandidateRow::into_candidate).collect())
     }

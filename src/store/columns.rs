@@ -10,9 +10,9 @@ use crate::domain::{
     AdjustmentId, AffiliateId, AffiliateStatus, AlertId, ApiKeyId, AuditId, BreakId, BreakKind,
     Bucket, CommissionId, CommissionStatus, Currency, DeliveryStatus, DestinationId, EndpointId,
     EntryKind, EventId, EventKind, Gate, HaltScope, KeyId, MethodId, MethodKind, MethodStatus,
-    NoticeId, NoticeWord, OrgId, PartnerId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId,
-    ProgramStatus, Reference, RefundId, RunId, SubmissionId, SubmissionState, TransferId,
-    TransferState, VerificationId, VerificationKind, VerificationStatus, WalletStatus,
+    NoticeId, NoticeWord, OrgId, PartnerId, PayoutId, PayoutOrigin, PayoutStatus, PlanId,
+    ProgramId, ProgramStatus, Reference, RefundId, RunId, SubmissionId, SubmissionState,
+    TransferId, TransferState, VerificationId, VerificationKind, VerificationStatus, WalletStatus,
 };
 
 use super::dialect::Value;
@@ -39,7 +39,7 @@ macro_rules! text_columns {
 
 text_columns! {
     OrgId by as_str, ProgramId by as_str, AffiliateId by as_str, CommissionId by as_str,
-    PartnerId by as_str, PayoutId by as_str, TransferId by as_str, SubmissionId by as_str, MethodId by as_str, RefundId by as_str, AdjustmentId by as_str, RunId by as_str, AlertId by as_str, AuditId by as_str, BreakId by as_str, NoticeId by as_str, EndpointId by as_str, EventId by as_str, ApiKeyId by as_str, Reference by as_str, Currency by code, DestinationId by as_str, KeyId by as_str, VerificationId by as_str,
+    PartnerId by as_str, PayoutId by as_str, TransferId by as_str, SubmissionId by as_str, MethodId by as_str, RefundId by as_str, AdjustmentId by as_str, RunId by as_str, AlertId by as_str, AuditId by as_str, BreakId by as_str, NoticeId by as_str, EndpointId by as_str, EventId by as_str, ApiKeyId by as_str, Reference by as_str, Currency by code, DestinationId by as_str, KeyId by as_str, VerificationId by as_str, PlanId by as_str,
 }
 
 macro_rules! word_columns {

@@ -36,6 +36,12 @@ const WALLETS_DUE: &str = "
         SELECT affiliate_id, currency FROM commissions
         WHERE org_id = $1 AND program_id = $2 AND status = 'held' AND hold_until <= $3
         ORDER BY hold_until LIMIT $4) AS due";
+const HELD_UNTIL: &str = "
+    SELECT c.currency, CAST(SUM(c.amount_minor - c.reversed_minor) AS BIGINT)
+    FROM commissions c
+    JOIN programs p ON p.org_id = c.org_id AND p.program_id = c.program_id AND p.auto_credit = 1
+    WHERE c.org_id = $1 AND c.affiliate_id = $2 AND c.status = 'held' AND c.hold_until <= $3
+    GROUP BY c.currency";
 // What was reversed while it was held is never credited.
 const COMMISSIONS_RELEASE: &str = "
     WITH wanted(affiliate_id, currency) AS MATERIALIZED ({rows})
@@ -110,6 +116,20 @@ pub enum Allocation {
 }
 
 impl Store {
+    /// What of an affiliate's money is held now and will have been released by itself at `then`, by
+    /// currency, in minor units.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn held_until(
+        &self,
+        org: &OrgId,
+        affiliate: &AffiliateId,
+        then: DateTime<Utc>,
+    ) -> Result<Vec<(Currency, i64)>, StoreError> {
+        sql(HELD_UNTIL).bind(org).bind(affiliate).bind(then).read_all(&self.pools).await
+    }
+
     /// The (org, program) pairs that have held commissions due by `now`; with `auto_only` those
     /// of programs that credit by themselves.
     ///

@@ -5,16 +5,19 @@ use sqlx::FromRow;
 
 use super::dialect::sql;
 use super::{Store, StoreError, Tx};
-use crate::domain::{AffiliateId, Currency, Gate, GateCheck, OrgId, PayoutId, ProgramId, RunId};
+use crate::domain::{
+    AffiliateId, Currency, Gate, GateCheck, OrgId, PayoutId, ProgramId, RunId, WalletKey,
+};
 
 const DECISION_INSERT: &str = "
     INSERT INTO decisions (org_id, run_id, affiliate_id, currency, program_id, available_minor,
                            payout_id, first_gate, failing_gates, decided_at) {rows}";
 const DECISIONS_OF_AFFILIATE: &str = "
-    SELECT run_id, affiliate_id, currency, program_id, available_minor, payout_id, first_gate,
-           failing_gates, decided_at
-    FROM decisions WHERE org_id = $1 AND affiliate_id = $2
-    ORDER BY decided_at DESC, run_id DESC LIMIT $3";
+    SELECT d.run_id, d.affiliate_id, d.currency, d.program_id, d.available_minor, d.payout_id,
+           d.first_gate, d.failing_gates, d.decided_at, r.scheduled_for
+    FROM decisions d LEFT JOIN job_runs r ON r.run_id = d.run_id
+    WHERE d.org_id = $1 AND d.affiliate_id = $2
+    ORDER BY d.decided_at DESC, d.run_id DESC LIMIT $3";
 const DECISIONS_SKIPPED: &str = "
     SELECT run_id, affiliate_id, currency, program_id, available_minor, payout_id, first_gate,
            failing_gates, decided_at
@@ -28,6 +31,10 @@ const DECISIONS_PAGE: &str = "
     WHERE org_id = $1 AND run_id = $2 AND (affiliate_id, currency) > ($3, $4)
       AND (first_gate = $5 OR $5 = '')
     ORDER BY affiliate_id, currency LIMIT $6";
+const DECIDED: &str = "
+    SELECT affiliate_id, currency FROM decisions
+    WHERE org_id = $1 AND run_id = $2 AND (affiliate_id, currency) > ($3, $4)
+      AND (affiliate_id, currency) <= ($5, $6)";
 const DECISION_COUNTS: &str = "
     SELECT first_gate, currency, COUNT(*) AS decisions,
            CAST(SUM(available_minor) AS BIGINT) AS amount_minor
@@ -68,6 +75,9 @@ pub struct DecisionRow {
     pub first_gate: Option<Gate>,
     failing_gates: String,
     pub decided_at: DateTime<Utc>,
+    /// The due instant of the run; `None` for one that a person started, and where nobody asked.
+    #[sqlx(default)]
+    pub scheduled_for: Option<DateTime<Utc>>,
 }
 
 impl DecisionRow {
@@ -119,6 +129,23 @@ impl Tx {
         let rows: Vec<_> = decisions.iter().map(row).collect();
         sql(DECISION_INSERT).run_with(self, &rows).await?;
         Ok(())
+    }
+
+    /// The wallets after `after`, up to `upto` and with it, that a run has decided about.
+    pub async fn decided_wallets(
+        &mut self,
+        org: &OrgId,
+        run: &RunId,
+        after: Option<&WalletKey>,
+        upto: &WalletKey,
+    ) -> Result<Vec<WalletKey>, StoreError> {
+        let (affiliate, currency) =
+            after.map_or(("", ""), |key| (key.affiliate_id.as_str(), key.currency.code()));
+        let query = sql(DECIDED).bind(org).bind(run).bind(affiliate).bind(currency);
+        let rows: Vec<(AffiliateId, Currency)> =
+            query.bind(&upto.affiliate_id).bind(&upto.currency).all(self).await?;
+        let wallet = |(affiliate_id, currency)| WalletKey { affiliate_id, currency };
+        Ok(rows.into_iter().map(wallet).collect())
     }
 
     /// Deletes up to `limit` decisions older than `before`; how many it deleted.

@@ -29,6 +29,7 @@ mod partners;
 mod pauses;
 mod payment_methods;
 mod payouts;
+mod plans;
 mod programs;
 mod provider_events;
 mod reads;
@@ -76,6 +77,7 @@ pub use payment_methods::{
     HeldMethod, MethodOwner, MethodsHeld, MethodsOf, NewPaymentMethod, PaymentMethod, Proving,
 };
 pub use payouts::{MovedPayout, NewPayout, PayoutMove};
+pub use plans::{NewPlan, PlanRow};
 pub use programs::{AffiliateFilter, AffiliateStand, CurrencyTerms, ProgramStand};
 pub use provider_events::NewProviderEvent;
 pub use reads::{

@@ -14,6 +14,7 @@ const PAUSE: &str = "
 const RESUME: &str = "DELETE FROM job_pauses WHERE job_id = $1";
 const RUN_OPEN: &str = "
     SELECT run_id FROM job_runs WHERE job_id = $1 AND state IN ('queued', 'running')
+      AND trigger_kind <> 'preview'
     ORDER BY run_id LIMIT 1";
 
 /// A schedule that is stopped.

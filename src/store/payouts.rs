@@ -7,8 +7,8 @@ use super::dialect::{Value, sql};
 use super::seen::Passed;
 use super::{StoreError, Tx};
 use crate::domain::{
-    Actor, AffiliateId, ApprovalReason, Currency, DestinationId, MethodId, MethodKind, Money, OrgId,
-    PayoutId, PayoutOrigin, PayoutStatus, Period, ProgramId, RunId,
+    Actor, AffiliateId, ApprovalReason, Currency, DestinationId, MethodId, MethodKind, Money,
+    OrgId, PayoutId, PayoutOrigin, PayoutStatus, Period, ProgramId, RunId,
 };
 
 const PAYOUT_INSERT: &str = "

@@ -42,7 +42,7 @@ async fn live_briefly(h: &Harness, engine: &Engine, job: u64, millis: u64) {
         match job {
             0 => {
                 let rules = Rules::unlimited("auto-payout", week_of("2026-W10"), scope);
-                let request = AutoRequest { run_id: h.clock.mint(), rules, page: 2 };
+                let request = AutoRequest { run_id: h.clock.mint(), rules, plan: None, page: 2 };
                 engine.request_automatic(&work, &h.org, &request).await.map(drop)
             }
             1 => engine.submit_all(&work, Reach::All, &scope).await.map(drop),

@@ -38,6 +38,8 @@ pub struct World {
     pub payout: String,
     /// One that waits for an approver.
     pub large: String,
+    /// The hash of a plan.
+    pub plan: String,
 }
 
 /// Who calls: the headers that they send.
@@ -94,7 +96,10 @@ async fn world(h: &Harness, api: &Api) -> World {
         json!({ "affiliateId": "ana", "type": "paypal", "destination": { "email": "a@b.c" } });
     let method = api.post(&h.staff(), "/finance/payment-methods", method).await.ok();
     let (method, endpoint) = (id_in(&method, "id"), id_in(&endpoint, "endpointId"));
-    World { key, endpoint, method, payout, large, run }
+    let runner = h.runner();
+    let job = runner.catalog.job("auto-payout").expect("a job");
+    let plan = runner.make_plan(&h.work(), job, None).await.expect("a plan").expect("a plan");
+    World { key, endpoint, method, payout, large, plan: plan.plan_hash, run }
 }
 
 /// The id that an answer gives.

@@ -1,6 +1,7 @@
 //! What people read: lists in pages, sums, and why somebody was paid or not.
 
-use payoutd::domain::{AffiliateStatus, CommissionStatus, NewProgram, PayoutStatus};
+use payoutd::domain::{AffiliateStatus, CommissionStatus, NewProgram, PayoutStatus, Scope};
+use payoutd::engine::Rules;
 use payoutd::store::PayoutFilter;
 
 use crate::harness::{Harness, affiliate, program, week_of};
@@ -83,7 +84,8 @@ on_both! {
         h.earn("ana", "o", &[400]).await;
         let run = h.job("auto-payout").await;
         let ana = "ana".parse().expect("an id");
-        let explained = h.engine.explain(&h.org, &ana, Some(&week_of("2026-W10"))).await.expect("an explanation");
+        let rules = Rules::unlimited("auto-payout", week_of("2026-W10"), Scope::default());
+        let explained = h.engine.explain(&h.org, &ana, Some(&rules)).await.expect("an explanation");
         let wallet = &explained.wallets[0];
         assert_eq!((wallet.available.minor, wallet.would_be_paid()), (400, false));
         let failing: Vec<_> =
@@ -93,7 +95,7 @@ on_both! {
         let skipped = h.store.decisions_skipped(&h.org, &run.run_id, 10).await.expect("skips");
         assert_eq!(skipped.len(), 1);
         let nobody = "nobody".parse().expect("an id");
-        let nothing = h.engine.explain(&h.org, &nobody, Some(&week_of("2026-W10"))).await.expect("an explanation");
+        let nothing = h.engine.explain(&h.org, &nobody, Some(&rules)).await.expect("an explanation");
         assert!(nothing.wallets.is_empty() && nothing.decisions.is_empty());
     }
 

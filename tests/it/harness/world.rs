@@ -133,7 +133,7 @@ impl Harness {
     pub async fn ask_all(&self, week: &str, page: i64) -> (RunId, Tally) {
         let run_id: RunId = self.clock.mint();
         let rules = Rules::unlimited("auto-payout", week_of(week), Scope::default());
-        let request = AutoRequest { run_id: run_id.clone(), rules, page };
+        let request = AutoRequest { run_id: run_id.clone(), rules, plan: None, page };
         let tally = self.engine.request_automatic(&self.work(), &self.org, &request).await;
         (run_id, tally.expect("a run that ends"))
     }

@@ -220,6 +220,8 @@ fn jobs(world: &World) -> Vec<Row> {
         pays(post("/jobs/{jobId}/dry-run", write, 200)),
         pays(post("/jobs/{jobId}/pause", write, 204)).body(json!({ "reason": "a look first" })),
         pays(post("/jobs/{jobId}/resume", write, 204)),
+        pays(post("/jobs/{jobId}/plan", write, 201)),
+        get("/plans/{hash}", read).id("hash", &world.plan),
         pays(post("/jobs/{jobId}/run", write, 202)),
         get("/runs", read),
         of_run(get("/runs/{runId}", read)),
