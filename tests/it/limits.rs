@@ -319,7 +319,7 @@ fn runner_with_breaker(h: &Harness) -> Runner {
     h.runner_of(h.engine.clone(), Catalog::load(Some(dir.path())).expect("a job"))
 }
 
-async fn run_now(h: &Harness, runner: &Runner) -> RunRow {
+async fn run_now(_: &Harness, runner: &Runner) -> RunRow {
     let (actor, stop) = (Actor::operator("ana"), CancellationToken::new());
     runner.run_now("weekly", &actor, Reach::Due, &stop).await.expect("a run that took place")
 }
