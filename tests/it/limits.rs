@@ -124,6 +124,18 @@ on_both! {
         assert_eq!((tally.acted, tally.skipped["above_payout_limit"].count), (1, 1));
     }
 
+    async fn a_run_that_is_tried_again_has_spent_what_it_asked_for_before(h: &Harness) {
+        earners(h, &[("a", 2_000), ("b", 2_000), ("c", 2_000)]).await;
+        let limits = Limits { amount_per_run: amounts(4_000), ..Limits::default() };
+        let rules = Rules { limits, ..rules("weekly", "2026-W10") };
+        let (run_id, tally) = run_by(h, rules.clone(), 10).await;
+        assert_eq!(tally.acted, 2);
+        h.change("DELETE FROM decisions WHERE affiliate_id = 'c'").await;
+        let again = AutoRequest { run_id, rules, plan: None, page: 10 };
+        let tally = h.engine.request_automatic(&h.work(), &h.org, &again).await.expect("an end");
+        assert_eq!((tally.acted, tally.skipped["run_limit_reached"].count), (0, 1));
+    }
+
     async fn a_day_is_that_of_the_holders_zone_and_counts_what_was_asked(h: &Harness) {
         earners(h, &[("a", 2_000), ("b", 2_000), ("c", 2_000)]).await;
         h.change("UPDATE programs SET timezone = 'America/New_York'").await;
@@ -307,7 +319,7 @@ fn runner_with_breaker(h: &Harness) -> Runner {
     h.runner_of(h.engine.clone(), Catalog::load(Some(dir.path())).expect("a job"))
 }
 
-async fn run_now(h: &Harness, runner: &Runner) -> RunRow {
+async fn run_now(_: &Harness, runner: &Runner) -> RunRow {
     let (actor, stop) = (Actor::operator("ana"), CancellationToken::new());
     runner.run_now("weekly", &actor, Reach::Due, &stop).await.expect("a run that took place")
 }
