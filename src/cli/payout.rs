@@ -225,7 +225,8 @@ fn value(payout: &PayoutRow) -> Value {
         "program": payout.program_id, "currency": payout.currency,
         "amount": Money::new(payout.amount_minor, payout.currency).to_string(),
         "method": payout.method_kind, "status": payout.status, "origin": payout.origin,
-        "period": payout.period, "run_id": payout.run_id, "retry_of": payout.retry_of,
+        "period": payout.period, "period_from": payout.period_from,
+        "period_until": payout.period_until, "run_id": payout.run_id, "retry_of": payout.retry_of,
         "retried_as": payout.retried_as, "requested_by": payout.requested_by,
         "requested_at": payout.requested_at, "updated_at": payout.updated_at,
         "waiting_for": payout.waiting_for, "failure_code": payout.failure_code, "failure_message": payout.failure_message,
@@ -269,6 +270,11 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
         return output.json(&value);
     }
     output.text(&payout_table(std::slice::from_ref(&payout)))?;
+    if let (Some(key), Some(from), Some(until)) =
+        (&payout.period, payout.period_from, payout.period_until)
+    {
+        output.text(&format!("\nfor {key}: from {} until {}", time(from), time(until)))?;
+    }
     if let Some(waits_for) = waits_for {
         output.text(&format!("\n{waits_for}"))?;
     }

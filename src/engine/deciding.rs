@@ -121,6 +121,11 @@ impl<'r> Decider<'r> {
         self.spent.changed()
     }
 
+    /// What limits there are over a payout of this candidate, and what was asked for so far.
+    pub fn allowed(&self, candidate: &Candidate, at: DateTime<Utc>) -> Vec<Allowance> {
+        self.spent.allowed(Some(self.rules), candidate, at)
+    }
+
     /// Decides about the next wallet; `None` if it is none of the job's business.
     pub fn decide<'c>(
         &mut self,

@@ -29,6 +29,7 @@ mod ledger;
 mod notify;
 mod orders;
 mod place;
+mod plans;
 mod process;
 mod rail;
 mod settings;
