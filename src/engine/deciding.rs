@@ -11,7 +11,7 @@ use crate::domain::{
     Allowance, ApprovalReason, ApprovalRules, Breaker, Candidate, CandidateMethod, Gate, GateCheck,
     Intent, Limits, PayoutId, Period, Periods, RunId, Scope, check_gates,
 };
-use crate::store::{NewDecision, NewPayout, UsageDay, UsageRow};
+use crate::store::{AskedByRun, NewDecision, NewPayout, UsageDay, UsageRow};
 
 /// What a job goes by when it decides about wallets.
 #[derive(Debug, Clone)]
@@ -92,6 +92,13 @@ impl<'r> Decider<'r> {
     /// A walk that has asked for nothing yet.
     pub fn new(rules: &'r Rules) -> Self {
         Self { rules, spent: Spent::default(), met: BTreeSet::new(), untold: Vec::new() }
+    }
+
+    /// A walk that goes on: `asked` is what its run asked for when it was tried before.
+    pub fn resumed(rules: &'r Rules, asked: &[AskedByRun]) -> Self {
+        let mut decider = Self::new(rules);
+        decider.spent.resume(rules, asked);
+        decider
     }
 
     /// The days whose usage has to be known before a page is decided about, in the order in which

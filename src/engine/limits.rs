@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::Rules;
 use crate::domain::{Allowance, Candidate, Currency, Holder, Used};
-use crate::store::{UsageDay, UsageRow};
+use crate::store::{AskedByRun, UsageDay, UsageRow};
 
 /// What was asked for within one org.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +93,19 @@ impl Spent {
             self.days.insert(day.clone(), usage);
         }
         self.changed.clear();
+    }
+
+    /// Counts what a run asked for when it was tried before; of days the database knows.
+    pub fn resume(&mut self, rules: &Rules, asked: &[AskedByRun]) {
+        for row in asked {
+            for holder in [Holder::job(&rules.job_id), Holder::program(&row.program_id)] {
+                let run = self.runs.entry(holder).or_default();
+                run.payouts += row.payouts;
+                let counted = run.minors.entry(row.currency).or_default();
+                counted.payouts += row.payouts;
+                counted.minor = counted.minor.saturating_add(row.amount_minor);
+            }
+        }
     }
 
     /// What limits there are over a payout of this candidate, and what was asked for before it.

@@ -55,7 +55,8 @@ impl Engine {
     ) -> Result<Tally, EngineError> {
         let mut tally = Tally::default();
         let zones = self.store.program_zones(org).await?;
-        let mut walk = Walk { decider: Decider::new(&request.rules), after: None };
+        let asked = self.store.asked_by_run(org, &request.run_id).await?;
+        let mut walk = Walk { decider: Decider::resumed(&request.rules, &asked), after: None };
         while !work.stop.is_cancelled() {
             let page = self.retrying(|| self.request_page(work, org, (request, &zones), &walk));
             let (page, next) = page.await?;
