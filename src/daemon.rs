@@ -3,6 +3,8 @@
 //! what is in hand stops between two batches and goes back into the queue, and what does not within
 //! the grace time is cut off and given back.
 
+mod systemd;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::jobs::Runner;
+
+pub use systemd::tell_systemd;
 
 /// How often the metronome beats.
 const BEAT: &str = "*/1 * * * * *";
@@ -83,6 +87,7 @@ pub async fn run(
             warn!(event = "daemon.abort.timed_out", "what is in hand is found by its lease");
         }
     }
+    runner.flush().await;
     if let Err(cause) = runner.leave().await {
         warn!(event = "daemon.leave.failed", %cause);
     }

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             exit_code_of(&error)
         }
     };
+    payoutd::telemetry::flush();
     // Runs that outlived the daemon's drain time end with the process, as they are: to end the
     // runtime before would wait for them, or take their timers away from under them.
     std::mem::forget(runtime);

@@ -3,6 +3,8 @@
 //! A line's name is its field `event` (`job.run.started`); what belongs to it are fields beside
 //! it. Spans are not printed: every line carries its own fields, so that each can be read alone.
 
+mod traces;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +12,7 @@ use std::io::IsTerminal;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+use thiserror::Error;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
 use tracing::{Event, Subscriber};
@@ -20,6 +23,8 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
+
+pub use traces::{TelemetrySettings, flush, trace_id};
 
 /// The field whose value is sums per currency, as JSON.
 const AMOUNTS: &str = "amounts";
@@ -46,23 +51,36 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Starts the log of this process.
+/// Why a process has no log.
+#[derive(Debug, Error)]
+pub enum InitError {
+    #[error("there is a log already")]
+    Twice(#[from] SetGlobalDefaultError),
+    #[error("[telemetry] otlp_endpoint cannot be used: {0}")]
+    Traces(String),
+}
+
+/// Starts the log of this process, and its traces where they are asked for.
 ///
 /// # Errors
-/// There is one already.
-pub fn init(format: LogFormat, level: LogLevel) -> Result<(), SetGlobalDefaultError> {
+/// [`InitError`].
+pub fn init(
+    format: LogFormat,
+    level: LogLevel,
+    telemetry: &TelemetrySettings,
+) -> Result<(), InitError> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Json => lines.event_format(JsonLines).boxed(),
         LogFormat::Text if std::io::stderr().is_terminal() => lines.boxed(),
         LogFormat::Text => lines.with_ansi(false).boxed(),
     };
-    set_global_default(Registry::default().with(lines.with_filter(targets(level))))
-}
-
-/// The id of the trace that a span belongs to, in 32 hex digits; `None` where no traces are sent.
-pub fn trace_id(_span: &tracing::Span) -> Option<String> {
-    None
+    let ours = Targets::new().with_target("payoutd", LevelFilter::INFO);
+    let traces = traces::tracer(telemetry)?;
+    let traces =
+        traces.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(ours));
+    let registry = Registry::default().with(lines.with_filter(targets(level)));
+    Ok(set_global_default(registry.with(traces))?)
 }
 
 /// Our own lines down to `level`, of the dependencies no more than warnings: at `debug` they

@@ -1,19 +1,21 @@
 //! Wiring: from the configuration to a store, an engine and a runner.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::TimeDelta;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use tracing::warn;
 
 use super::exit::UsageError;
 use super::keys;
 use crate::clock::Clock;
-use crate::config::{Config, user_name, without_password};
+use crate::config::{Config, user_name, variable, without_password};
 use crate::domain::{Actor, OrgId};
 use crate::engine::{Engine, EngineSettings, MethodRules, Work};
-use crate::jobs::{Catalog, Runner, RunnerSettings, count_payouts};
-use crate::notify::Notifier;
+use crate::jobs::{Catalog, Definition, Heartbeat, Runner, RunnerSettings, count_payouts};
+use crate::notify::{Notifier, Pings};
 use crate::providers::{Ach, Paypal, Provider, Stripe, Wire};
 use crate::store::{Observer, Store};
 
@@ -59,7 +61,8 @@ impl App {
         let engine = Engine::new(store, Clock::corrected(), rails(config)?, settings);
         let catalog = Catalog::load(config.jobs.dir())?;
         let settings = RunnerSettings { worker_id: worker_id(&engine.clock) };
-        let runner = Runner::new(engine.clone(), catalog, settings);
+        let pings = Pings::new(heartbeats(&catalog))?;
+        let runner = Runner::new(engine.clone(), catalog, settings).with_pings(pings);
         Ok(Self { engine, runner })
     }
 
@@ -85,6 +88,22 @@ impl App {
     pub fn work(&self) -> Work {
         Work::by_person(operator())
     }
+}
+
+/// Where the jobs' signs of life go. A variable that is not set is said, and keeps nothing from
+/// running.
+fn heartbeats(catalog: &Catalog) -> BTreeMap<String, SecretString> {
+    let url = |job: &Definition| match job.heartbeat.as_ref()? {
+        Heartbeat::Url(url) => Some(SecretString::from(url.clone())),
+        Heartbeat::Variable(name) => {
+            let url = variable(name);
+            if url.is_none() {
+                warn!(event = "heartbeat.unset", job_id = job.job_id, variable = name);
+            }
+            url
+        }
+    };
+    catalog.iter().filter_map(|job| Some((job.job_id.clone(), url(job)?))).collect()
 }
 
 fn no_such_org(named: &str, orgs: &[OrgId]) -> UsageError {

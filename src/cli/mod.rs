@@ -188,7 +188,7 @@ pub async fn run(args: Args) -> anyhow::Result<Exit> {
         // One command prints its own story; its log starts at warnings unless asked for more.
         _ => config.log_level_or(telemetry::LogLevel::Warn),
     };
-    telemetry::init(config.log.format, level)?;
+    telemetry::init(config.log.format, level, &config.telemetry)?;
     match args.command {
         Command::Run { only } => serve::run(&config, only).await,
         Command::Demo { once } => demo::run(&config, output, once).await,

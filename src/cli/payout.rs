@@ -10,7 +10,7 @@ use super::{App, Exit};
 use crate::config::Config;
 use crate::domain::{Money, OrgId, PayoutId, PayoutStatus};
 use crate::engine::Finding;
-use crate::store::{LineRow, PayoutFilter, PayoutRow};
+use crate::store::{HaltRow, LineRow, PayoutFilter, PayoutRow};
 
 /// Rows read per page.
 const PAGE: i64 = 500;
@@ -252,7 +252,9 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
     }
     let (attempts, events) = (store.attempts(org, id).await?, store.events(org, id).await?);
     let amount = |minor| Money::new(minor, payout.currency).to_string();
-    let waits_for = waits_for(app, &payout);
+    let halts = store.halts(Some(org)).await?;
+    let halt = halts.iter().find(|it| it.covers(payout.method_kind, Some(&payout.program_id)));
+    let waits_for = waits_for(app, &payout, halt);
     if output.json {
         let mut value = value(&payout);
         value["lines"] = lines
@@ -317,7 +319,7 @@ fn item_of(line: &LineRow) -> String {
 }
 
 /// What a payout that was not sent yet is waiting for.
-fn waits_for(app: &App, payout: &PayoutRow) -> Option<String> {
+fn waits_for(app: &App, payout: &PayoutRow, halt: Option<&HaltRow>) -> Option<String> {
     let waits = matches!(payout.status, PayoutStatus::Pending | PayoutStatus::Approved);
     let kind = payout.method_kind;
     let configured = app.engine.rails().any(|rail| rail.kind() == kind);
@@ -330,6 +332,7 @@ fn waits_for(app: &App, payout: &PayoutRow) -> Option<String> {
                 payout.payout_id
             ))
         }
+        _ if waits && halt.is_some() => Some("it is halted, see `payoutd halt list`".to_owned()),
         _ if waits && !configured => Some(format!(
             "it waits for its rail: {kind} is not configured, see [providers.{}]",
             kind.section()

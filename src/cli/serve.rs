@@ -71,6 +71,10 @@ pub(super) async fn stand(
     stop: &CancellationToken,
 ) -> anyhow::Result<bool> {
     count(config, app)?;
+    if only != Some(Role::Api) {
+        app.runner.pulse.expect();
+    }
+    let systemd = tokio::spawn(daemon::tell_systemd(app.runner.clone(), stop.clone()));
     let notifier = desk.notifier.clone();
     let served = listener.map(|listener| tokio::spawn(http::serve(listener, desk, stop.clone())));
     let drained = if only == Some(Role::Api) {
@@ -82,6 +86,7 @@ pub(super) async fn stand(
     if let Some(served) = served {
         served.await?;
     }
+    systemd.abort();
     drained
 }
 

@@ -21,7 +21,7 @@ pub use crate::access::AuthSettings;
 use crate::http::Metrics;
 pub use crate::notify::NotifySettings;
 pub use crate::providers::{AchSettings, PaypalSettings, StripeSettings, WireSettings};
-use crate::telemetry::{LogFormat, LogLevel};
+use crate::telemetry::{LogFormat, LogLevel, TelemetrySettings};
 pub use crate::vault::VaultSettings;
 
 pub use layers::Origin;
@@ -39,6 +39,7 @@ pub struct Config {
     pub database: DatabaseSettings,
     pub jobs: JobsSettings,
     pub log: LogSettings,
+    pub telemetry: TelemetrySettings,
     pub engine: EngineSettings,
     pub approval: ApprovalSettings,
     pub http: HttpSettings,
@@ -177,7 +178,7 @@ pub enum ConfigError {
     Shape(#[source] config::ConfigError),
 }
 
-/// The process environment, for [`Config::load`]. Nobody else reads it but [`user_name`] and [`folders`].
+/// The process environment, for [`Config::load`]. Nobody else reads it but [`user_name`], [`variable`] and [`folders`].
 pub fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
@@ -187,6 +188,12 @@ pub fn user_name() -> String {
     let name = |variable| std::env::var_os(variable).and_then(|name| name.into_string().ok());
     let name = name("SUDO_USER").or_else(|| name("USER")).filter(|name| !name.is_empty());
     name.unwrap_or_else(|| "operator".to_owned())
+}
+
+/// A variable that a job's file names: the address of its heartbeat. `None` if it is not set.
+pub fn variable(name: &str) -> Option<SecretString> {
+    let value = std::env::var_os(name)?.into_string().ok()?;
+    Some(value).filter(|value| !value.is_empty()).map(SecretString::from)
 }
 
 /// The folder in which the program was started, and the one for what is temporary.
@@ -254,6 +261,7 @@ impl Config {
             database: merged.get("database")?,
             jobs: merged.get("jobs")?,
             log: merged.get("log")?,
+            telemetry: merged.get("telemetry")?,
             engine: merged.get("engine")?,
             approval: merged.get("approval")?,
             http: merged.get("http")?,

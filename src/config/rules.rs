@@ -33,6 +33,7 @@ const RULES: &[(&str, Rule)] = &[
     ("jobs.drain_ms", Between(0, 3_600_000)),
     ("log.format", OneOf(&["text", "json"])),
     ("log.level", OneOf(&["off", "error", "warn", "info", "debug", "trace"])),
+    ("telemetry.otlp_endpoint", UrlOrNone),
     ("engine.lease_ms", Between(100, 3_600_000)),
     ("engine.heartbeat_ms", Between(10, 600_000)),
     ("engine.calls_in_flight", Between(1, 64)),
@@ -49,6 +50,8 @@ const RULES: &[(&str, Rule)] = &[
     ("methods.starts_per_day", Between(1, 100)),
     ("notify.timeout_ms", Between(100, 60_000)),
     ("notify.secret_overlap_hours", Between(0, 720)),
+    ("notify.smtp.port", Between(1, 65_535)),
+    ("notify.smtp.tls", OneOf(&["tls", "starttls", "none"])),
     ("providers.paypal.base_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.authorize_url", StartsWith(&["https://", "http://"])),
     ("providers.paypal.batch_size", Between(1, 15_000)),
@@ -158,6 +161,10 @@ pub(super) fn check_together(settings: &BTreeMap<String, Setting>) -> Result<(),
         if is_empty(settings, key) && !is_empty(settings, other) {
             return Err(wrong(settings, key, format!("a value, since {other} is set")));
         }
+    }
+    if !is_empty(settings, "notify.smtp.host") && is_empty(settings, "notify.smtp.from") {
+        let expected = "a mail address, since notify.smtp.host is set".to_owned();
+        return Err(wrong(settings, "notify.smtp.from", expected));
     }
     if !is_empty(settings, "vault.master_keys") && !is_empty(settings, "vault.master_key_file") {
         let expected = "nothing, since vault.master_keys is set: the keys are in one place";

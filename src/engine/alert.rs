@@ -9,7 +9,8 @@ use crate::domain::{AlertId, OrgId};
 use crate::store::{NewAlert, Tx};
 
 impl Engine {
-    /// Raises an alert within `tx`; an open one of the same kind and subject is only counted.
+    /// Raises an alert within `tx`; an open one of the same kind and subject is only counted. Whether
+    /// it is new.
     pub(super) async fn alert(
         &self,
         tx: &mut Tx,
@@ -17,15 +18,16 @@ impl Engine {
         (kind, subject): (&'static str, &str),
         message: &str,
         now: DateTime<Utc>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
         let alert_id = self.clock.mint::<AlertId>();
         let (subject, message) = (subject.to_owned(), message.to_owned());
         let alert = NewAlert { alert_id, kind, subject, message };
-        if tx.alert_raise(org, &alert, now).await? {
+        let is_new = tx.alert_raise(org, &alert, now).await?;
+        if is_new {
             warn!(event = "alert.opened", org_id = %org, alert_id = %alert.alert_id, kind,
                   subject = alert.subject.as_str(), message = alert.message.as_str());
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// Closes an open alert within `tx`, because its cause is gone.

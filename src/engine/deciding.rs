@@ -94,11 +94,9 @@ impl<'r> Decider<'r> {
         Self { rules, spent: Spent::default(), met: BTreeSet::new(), untold: Vec::new() }
     }
 
-    /// A walk that goes on: `asked` is what its run asked for when it was tried before.
-    pub fn resumed(rules: &'r Rules, asked: &[AskedByRun]) -> Self {
-        let mut decider = Self::new(rules);
-        decider.spent.resume(rules, asked);
-        decider
+    /// Takes up what the run asked for before, in an attempt that did not come to its end.
+    pub fn resume(&mut self, asked: &[AskedByRun]) {
+        self.spent.resume(&self.rules.job_id, asked);
     }
 
     /// The days whose usage has to be known before a page is decided about, in the order in which

@@ -11,7 +11,7 @@ use crate::domain::{
     Allowance, ApprovalReason, Candidate, Currency, GateCheck, OrgId, PlanLine, Planned, ProgramId,
     WalletKey,
 };
-use crate::store::ZonePeriod;
+use crate::store::{AskedByRun, ZonePeriod};
 
 /// Wallets that are read at once.
 pub(super) const PAGE: i64 = 1_000;
@@ -53,6 +53,11 @@ impl Engine {
 }
 
 impl Foresight<'_> {
+    /// Takes up what the run that is looked at asked for before.
+    pub fn resume(&mut self, asked: &[AskedByRun]) {
+        self.decider.resume(asked);
+    }
+
     /// The next page; `None` after the last one.
     pub async fn next(&mut self) -> Result<Option<Vec<Foreseen>>, EngineError> {
         let Self { engine, org, rules, decider, keys, at, samples, after } = self;

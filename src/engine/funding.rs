@@ -6,6 +6,7 @@ use tracing::warn;
 use super::sending::{
     AWAITING_FUNDS, BLOCKED_FOR, Lane, RAIL_BLOCKED, RAIL_UNREACHABLE, Rails, count_waiting,
 };
+use super::telling::{ToldShortage, tell_shortage};
 use super::{Engine, EngineError, Tally, Work};
 use crate::providers::{Funds, Provider};
 use crate::store::CircuitRow;
@@ -75,9 +76,18 @@ impl Engine {
             retry_at: if at_once { now } else { now + BLOCKED_FOR },
         };
         let words = format!("{kind} pays nothing in {currency} for now: {problem}");
+        let waiting = self.store.queue(org, *kind, *currency).await?;
+        let waiting = waiting.map(|queue| (queue.payouts, queue.amount()));
         let mut tx = self.begin(work).await?;
         tx.circuit_open(&circuit, now).await?;
-        self.alert(&mut tx, org, (reason, &subject), &words, now).await?;
+        // Once, until it passes: not at each run that finds it so.
+        let is_new = self.alert(&mut tx, org, (reason, &subject), &words, now).await?;
+        if is_new && *reason == AWAITING_FUNDS {
+            let message = problem.to_string();
+            let told =
+                ToldShortage { kind: *kind, currency: *currency, message: &message, waiting };
+            tell_shortage(&mut tx, org, &told, now).await?;
+        }
         tx.commit().await?;
         self.leave_waiting(lane, (reason, &problem.to_string()), tally).await
     }

@@ -448,7 +448,8 @@ impl Engine {
              affiliate {other}"
         );
         let now = self.clock.now();
-        self.alert(tx, org, (DUPLICATE, method.as_str()), &words, now).await
+        self.alert(tx, org, (DUPLICATE, method.as_str()), &words, now).await?;
+        Ok(())
     }
 
     async fn keep_method_act(

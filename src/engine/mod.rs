@@ -84,6 +84,7 @@ pub use reverse::{Reversal, Reversed};
 pub use review::Finding;
 pub use submit::Planned;
 pub use tally::{Counts, OrgTally, Progress, Skips, Tally};
+pub use telling::{ToldRun, tell_run};
 pub use vault::Rotated;
 pub use wanted::{Answered, PaidBy, Wanted};
 pub use webhook::{Received, WebhookDoor};

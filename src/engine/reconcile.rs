@@ -387,7 +387,8 @@ impl Engine {
         if row.state != SubmissionState::Review {
             telling::tell_review(tx, &row.org_id, &row.submission_id, now).await?;
         }
-        self.alert(tx, &row.org_id, ("review", row.submission_id.as_str()), &words, now).await
+        self.alert(tx, &row.org_id, ("review", row.submission_id.as_str()), &words, now).await?;
+        Ok(())
     }
 
     /// Whether a submission has been open for longer than its rail takes to decide.

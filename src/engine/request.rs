@@ -55,8 +55,8 @@ impl Engine {
     ) -> Result<Tally, EngineError> {
         let mut tally = Tally::default();
         let zones = self.store.program_zones(org).await?;
-        let asked = self.store.asked_by_run(org, &request.run_id).await?;
-        let mut walk = Walk { decider: Decider::resumed(&request.rules, &asked), after: None };
+        let mut walk = Walk { decider: Decider::new(&request.rules), after: None };
+        walk.decider.resume(&self.store.asked_by_run(org, &request.run_id).await?);
         while !work.stop.is_cancelled() {
             let page = self.retrying(|| self.request_page(work, org, (request, &zones), &walk));
             let (page, next) = page.await?;

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Number, Value, json};
 
-use super::{EngineError, OrgPlan, Skips};
+use super::{EngineError, OrgPlan, OrgTally, Skips};
 use crate::domain::{
-    AffiliateId, EventKind, GateCheck, MethodId, MethodKind, MethodStatus, Money, MoneyTotals,
-    OrgId, PayoutId, PayoutOrigin, RunId, SubmissionId,
+    AffiliateId, Currency, EventKind, GateCheck, MethodId, MethodKind, MethodStatus, Money,
+    MoneyTotals, OrgId, PayoutId, PayoutOrigin, RunId, SubmissionId,
 };
-use crate::store::{HeldMethod, NewEvent, PlanRow, ToldPayout, Tx};
+use crate::store::{HeldMethod, NewEvent, PlanRow, StoreError, ToldPayout, Tx};
 
 /// Tells the same of several payouts. The payouts are read for it only if somebody listens.
 pub(super) async fn tell_payouts(
@@ -122,6 +122,88 @@ pub(super) async fn tell_method(
     });
     let event = NewEvent { kind, subject: told.method_id.to_string(), data };
     Ok(tx.event_insert(org, &[event], now).await?)
+}
+
+/// What is told of a run that ended.
+#[derive(Debug, Clone, Copy)]
+pub struct ToldRun<'a> {
+    pub run_id: &'a RunId,
+    pub job_id: &'a str,
+    pub job_kind: &'a str,
+    pub trigger: &'a str,
+    pub scheduled_for: Option<DateTime<Utc>>,
+    pub attempt: i64,
+    pub state: &'a str,
+    /// A code and words. The words may name what is another org's: they stay with the run.
+    pub error: Option<(&'a str, &'a str)>,
+    /// Whether it failed for good.
+    pub failed: bool,
+}
+
+/// Tells an org how a run ended, with the org's own part in it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn tell_run(
+    tx: &mut Tx,
+    org: &OrgId,
+    told: &ToldRun<'_>,
+    part: Option<&OrgTally>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let kind = if told.failed { EventKind::RunFailed } else { EventKind::RunFinished };
+    let none = OrgTally::default();
+    let part = part.unwrap_or(&none);
+    let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let sum = |money: Money| json!({ "currency": money.currency, "amount": number(money) });
+    let skipped: serde_json::Map<_, _> =
+        part.skipped.iter().map(|(why, skips)| (why.clone(), json!(skips.count))).collect();
+    let data = json!({
+        "runId": told.run_id,
+        "jobId": told.job_id,
+        "kind": told.job_kind,
+        "trigger": told.trigger,
+        "scheduledFor": told.scheduled_for.map(instant),
+        "attempt": told.attempt,
+        "state": told.state,
+        "counts": {
+            "seen": part.seen, "acted": part.acted, "skipped": part.skipped_count(),
+            "failed": part.failed,
+        },
+        "amounts": part.amounts.iter().map(sum).collect::<Vec<_>>(),
+        "skipped": skipped,
+        "errorCode": told.error.map(|(code, _)| code),
+    });
+    tx.event_insert(org, &[NewEvent { kind, subject: told.run_id.to_string(), data }], now).await
+}
+
+/// What is told when a rail cannot pay all that waits for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ToldShortage<'a> {
+    pub kind: MethodKind,
+    pub currency: Currency,
+    pub message: &'a str,
+    /// How many payouts wait, and for how much.
+    pub waiting: Option<(i64, Money)>,
+}
+
+/// Tells an org that a rail of theirs is short of funds.
+pub(super) async fn tell_shortage(
+    tx: &mut Tx,
+    org: &OrgId,
+    told: &ToldShortage<'_>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let data = json!({
+        "provider": told.kind,
+        "currency": told.currency,
+        "message": told.message,
+        "waiting": told.waiting.map(|(payouts, amount)| json!({
+            "payouts": payouts, "amount": number(amount),
+        })),
+    });
+    let subject = format!("{} {}", told.kind, told.currency);
+    tx.event_insert(org, &[NewEvent { kind: EventKind::FundingShort, subject, data }], now).await
 }
 
 fn payout_data(payout: &ToldPayout) -> Value {

@@ -49,7 +49,7 @@ pub(super) struct WebhookEndpointWithSecret {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct WebhookEndpointBody {
-    /// An https address of the public Internet.
+    /// An https address of the public Internet, or `mailto:` and a mailbox.
     #[schema(format = "uri", max_length = 2000)]
     url: String,
     #[serde(default)]
@@ -117,7 +117,7 @@ impl From<NotifyError> for Problem {
             E::Address(_) | E::BadDescription { .. } | E::BackwardTime => {
                 Self::meaningless(code, words)
             }
-            E::Client(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, words),
+            E::Client(_) | E::Smtp(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, words),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::tick::{Mind, in_time, paused};
 use super::{Catalog, CatalogError, Definition, Pulse, planning, seen};
 use crate::domain::{Actor, BatchId, RunId};
 use crate::engine::{Engine, EngineError, Reach};
+use crate::notify::Pings;
 use crate::store::{NewRun, PlanRow, RunLease, RunRow, StoreError};
 
 /// A queued run of a job that nobody knows is given up after this.
@@ -35,6 +36,7 @@ pub struct Runner {
     pub pulse: Pulse,
     pub(super) settings: RunnerSettings,
     pub(super) mind: Mind,
+    pub(super) pings: Pings,
     pub(super) abort: CancellationToken,
 }
 
@@ -57,7 +59,18 @@ impl Runner {
     /// A runner of the catalog's jobs over the engine.
     pub fn new(engine: Engine, catalog: Catalog, settings: RunnerSettings) -> Self {
         let (pulse, mind, abort) = (Pulse::default(), Mind::default(), CancellationToken::new());
-        Self { engine, catalog: Arc::new(catalog), pulse, settings, mind, abort }
+        let (catalog, pings) = (Arc::new(catalog), Pings::default());
+        Self { engine, catalog, pulse, settings, mind, pings, abort }
+    }
+
+    /// The same runner, which sends signs of life.
+    pub fn with_pings(self, pings: Pings) -> Self {
+        Self { pings, ..self }
+    }
+
+    /// Waits for the signs of life that are on their way.
+    pub async fn flush(&self) {
+        self.pings.flush().await;
     }
 
     /// Who runs, as it is on record.
@@ -163,7 +176,9 @@ impl Runner {
             }
             Err(error) => return Err(error.into()),
         }
-        self.execute(job, Assignment::by_person(&run, lease, reach), stop).await
+        let ended = self.execute(job, Assignment::by_person(&run, lease, reach), stop).await;
+        self.flush().await;
+        ended
     }
 
     async fn already_running(&self, job_id: &str, tx: crate::store::Tx) -> RunError {

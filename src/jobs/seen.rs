@@ -5,12 +5,13 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{counter, gauge, histogram};
+use tokio::task::JoinHandle;
 use tracing::{Span, error, info, info_span, warn};
 
-use super::Definition;
-use crate::clock::Clock;
+use super::{Definition, JobKind, Runner};
 use crate::domain::{MethodKind, PayoutStatus, RunId};
-use crate::engine::{Progress, Tally};
+use crate::engine::{OrgTally, Progress, Tally, ToldRun, tell_run};
+use crate::notify::{Pings, Sign};
 use crate::store::{LostRun, NewRun, Passed, RunEnd, RunLease, RunRow, StoreError, Tx};
 use crate::telemetry;
 
@@ -43,7 +44,11 @@ pub(super) struct Seen {
     attempt: i64,
     trigger: String,
     replica_id: String,
-    lease_token: String,
+    scheduled_for: Option<DateTime<Utc>>,
+    lease: RunLease,
+    pings: Pings,
+    /// The sign of life of its beginning, which goes before the one of its end.
+    begun: Mutex<Option<JoinHandle<()>>>,
     started: DateTime<Utc>,
     /// When it last said how far it is.
     told: Mutex<DateTime<Utc>>,
@@ -51,7 +56,8 @@ pub(super) struct Seen {
 
 impl Seen {
     /// An attempt begins.
-    pub(super) fn started(begins: Beginning<'_>, clock: &Clock) -> Self {
+    pub(super) fn started(begins: Beginning<'_>, runner: &Runner) -> Self {
+        let clock = &runner.engine.clock;
         let Beginning { job, lease, attempt, trigger, scheduled_for, .. } = begins;
         let span = info_span!("job.run", job_id = job.job_id, job_kind = job.kind.as_str(),
                               run_id = %lease.run_id, attempt, trigger);
@@ -69,7 +75,15 @@ impl Seen {
             histogram!("payoutd_job_start_delay_seconds", "job_id" => job.job_id.clone())
                 .record(lag.as_seconds_f64().max(0.0));
         }
+        let words = format!("run {} began ({trigger})\n", lease.run_id);
+        let begun = (attempt == 1)
+            .then(|| runner.pings.send(&job.job_id, (Sign::Begins, words), None))
+            .flatten();
         Self {
+            pings: runner.pings.clone(),
+            begun: Mutex::new(begun),
+            lease: lease.clone(),
+            scheduled_for,
             span,
             trace_id,
             progress: Progress::default(),
@@ -79,7 +93,6 @@ impl Seen {
             attempt,
             trigger: trigger.to_owned(),
             replica_id: begins.replica_id.to_owned(),
-            lease_token: lease.token.clone(),
             started,
             told: Mutex::new(started),
         }
@@ -125,7 +138,7 @@ impl Seen {
               counts.skipped = end.skipped, counts.failed = end.failed, amounts,
               report = end.report, error.code = code, error.message = message,
               retryable = again_at.is_some(), next_run_at = again_at.map(|at| at.to_rfc3339()),
-              replica_id = self.replica_id, lease_token = self.lease_token,
+              replica_id = self.replica_id, lease_token = self.lease.token,
               trace_id = self.trace_id);
         self.count(end, outcome, seconds);
         if let Some(again_at) = again_at {
@@ -133,24 +146,69 @@ impl Seen {
             retry_scheduled((&self.job_id, &self.run_id), self.attempt + 1, reason, Some(again_at));
         } else if outcome != "released" {
             ended(&self.job_id, &self.trigger, outcome);
+            self.sign(end, tally, outcome, seconds);
         }
         if outcome == "lost" {
             lease_lost(&self.job_id);
         }
     }
 
-    /// Keeps with the run, in the transaction that ends it, what leads to its trace.
+    /// Keeps with the run, in the transaction that ends it, what leads to its trace, and tells
+    /// who wants to hear of it how it ended, if it did for good.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(super) async fn keep(
         &self,
         tx: &mut Tx,
-        lease: &RunLease,
-        _ended: (&RunEnd, &Tally),
-        _now: DateTime<Utc>,
+        job: &Definition,
+        ended: Option<(&RunEnd, &Tally)>,
+        now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        tx.run_trace(lease, &self.trace_id).await
+        tx.run_trace(&self.lease, &self.trace_id).await?;
+        let Some((end, tally)) = ended else { return Ok(()) };
+        let failed = matches!(end.state, "failed" | "timed_out");
+        let error = end.error.as_ref().map(|(code, message)| (code.as_str(), message.as_str()));
+        let told = ToldRun {
+            run_id: &self.run_id,
+            job_id: &self.job_id,
+            job_kind: self.job_kind,
+            trigger: &self.trigger,
+            scheduled_for: self.scheduled_for,
+            attempt: self.attempt,
+            state: end.state,
+            error,
+            failed,
+        };
+        // What asks for payouts tells how it ended also whom it had nothing for.
+        let always = failed || job.kind == JobKind::RequestPayouts;
+        for org in tx.orgs_listening().await?.iter().filter(|org| job.scope.has_org(org)) {
+            let part = tally.by_org.get(org);
+            let did = |part: &OrgTally| part.acted + part.failed > 0;
+            if always || part.is_some_and(did) {
+                tell_run(tx, org, &told, part, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sign of life at the end: after the commit.
+    fn sign(&self, end: &RunEnd, tally: &Tally, outcome: &str, seconds: f64) {
+        let well = matches!(outcome, "succeeded" | "partial");
+        let sign = if well { Sign::Well } else { Sign::Failed };
+        let mut words = format!(
+            "run {} {outcome} after {seconds:.1} s\nseen {}, acted {}, skipped {}, failed {}\n\
+             moved: {}\n",
+            self.run_id, end.seen, end.acted, end.skipped, end.failed, tally.amounts
+        );
+        if let Some((code, message)) = &end.error {
+            words.push_str(&format!("{code}: {message}\n"));
+        }
+        for note in &tally.notes {
+            words.push_str(&format!("{note}\n"));
+        }
+        let before = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.pings.send(&self.job_id, (sign, words), before);
     }
 
     fn count(&self, end: &RunEnd, outcome: &'static str, seconds: f64) {
@@ -171,8 +229,12 @@ impl Seen {
 }
 
 /// An instant is on record without a run, by the reason `misfire…`, `overlap…`, `paused…`.
-pub(super) fn skipped(run: &NewRun) {
+/// A paused job shows that it is there: what watches over it would report it as dead.
+pub(super) fn skipped(run: &NewRun, pings: &Pings) {
     let Some(reason) = &run.skipped else { return };
+    if reason.starts_with("paused") {
+        pings.send(&run.job_id, (Sign::Well, format!("not run: {reason}\n")), None);
+    }
     let of = (run.job_id.as_str(), &run.run_id);
     passed_over(of, (run.kind, run.trigger_kind), run.scheduled_for, reason);
 }
@@ -209,8 +271,37 @@ fn word(reason: &str) -> &'static str {
     word.map_or("other", |(_, word)| word)
 }
 
+/// Tells, in the transaction that finds it out, that a run was lost for good.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn tell_lost(
+    tx: &mut Tx,
+    job: Option<&Definition>,
+    run: &LostRun,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let told = ToldRun {
+        run_id: &run.run_id,
+        job_id: &run.job_id,
+        job_kind: job.map_or("unknown", |job| job.kind.as_str()),
+        trigger: &run.trigger_kind,
+        scheduled_for: None,
+        attempt: run.attempt,
+        state: "lost",
+        error: Some(("lease_expired", "its worker was not heard of until its lease ran out")),
+        failed: true,
+    };
+    for org in tx.orgs_listening().await? {
+        if job.is_none_or(|job| job.scope.has_org(&org)) {
+            tell_run(tx, &org, &told, None, now).await?;
+        }
+    }
+    Ok(())
+}
+
 /// A run's worker was not heard of until its lease ran out; `again`: the run is tried again.
-pub(super) fn lost(run: &LostRun) {
+pub(super) fn lost(run: &LostRun, pings: &Pings) {
     let again = run.is_tried_again();
     let attempt = if again { run.attempt - 1 } else { run.attempt };
     warn!(event = "job.run.lost", job_id = run.job_id, run_id = %run.run_id, attempt,
@@ -218,7 +309,11 @@ pub(super) fn lost(run: &LostRun) {
     lease_lost(&run.job_id);
     match again {
         true => retry_scheduled((&run.job_id, &run.run_id), run.attempt, "lost", None),
-        false => ended(&run.job_id, &run.trigger_kind, "lost"),
+        false => {
+            ended(&run.job_id, &run.trigger_kind, "lost");
+            let words = format!("run {} was lost: its worker was not heard of\n", run.run_id);
+            pings.send(&run.job_id, (Sign::Failed, words), None);
+        }
     }
 }
 

@@ -158,7 +158,7 @@ impl Runner {
         tx.watermark_set(key, last).await?;
         tx.commit().await?;
         for run in runs.iter().filter(|run| inserted.contains(&run.run_id)) {
-            seen::skipped(run);
+            seen::skipped(run, &self.pings);
         }
         Ok(())
     }
@@ -202,9 +202,10 @@ impl Runner {
         for run in lost.iter().filter(|run| !run.is_tried_again()) {
             let words = format!("run {} was lost {} times", run.run_id, run.attempt);
             self.pause_after_failure(&mut tx, &run.job_id, &words, now).await?;
+            seen::tell_lost(&mut tx, self.catalog.job(&run.job_id).ok(), run, now).await?;
         }
         tx.commit().await?;
-        lost.iter().for_each(seen::lost);
+        lost.iter().for_each(|run| seen::lost(run, &self.pings));
         Ok(())
     }
 
@@ -222,7 +223,7 @@ impl Runner {
         }
         let actor = Actor::job(job_id);
         if tx.job_pause(job_id, (&actor, words), now).await? {
-            warn!(event = "job.paused", job_id, reason = words, %actor);
+            warn!(event = "job.paused.on_failure", job_id, reason = words);
         }
         Ok(())
     }

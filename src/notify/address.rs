@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use super::mail::is_mail;
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use thiserror::Error;
@@ -98,6 +99,10 @@ pub enum AddressError {
     NotPublic,
     #[error("the name {0} cannot be resolved")]
     Unresolved(String),
+    #[error("it is no mailbox: expected mailto:somebody@example.com, and nothing else")]
+    NoMailbox,
+    #[error("no mail can be sent: set [notify.smtp]")]
+    NoMailServer,
 }
 
 /// Who knows the addresses of names.
@@ -119,6 +124,9 @@ impl Names for HostNames {
 
 /// An address as logs and alerts may hold it: without path and query, which may be a secret.
 pub fn origin(url: &str) -> String {
+    if is_mail(url) {
+        return url.to_owned();
+    }
     Url::parse(url).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
 }
 

@@ -179,7 +179,10 @@ impl Notifier {
             let at = self.clock.now().timestamp();
             let (id, body, secrets) = (one.event_id.as_str(), one.body.as_str(), &*secrets);
             let url = row.url.as_str();
-            async move { self.post.send(url, &Letter { id, at, body, secrets }).await }
+            async move {
+                let org = org.as_str();
+                self.post.send(url, &Letter { org, id, at, body, secrets }).await
+            }
         });
         let answers = futures::future::join_all(sends).await;
         let now = self.clock.now();

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::address::{AddressError, origin};
+use super::mail::{is_mail, recipient};
 use super::{By, Notifier, NotifyError, Secret};
 use crate::domain::{EndpointId, OrgId, Wants};
 use crate::store::{EndpointRow, StoreError, Tx};
@@ -249,6 +250,13 @@ impl Notifier {
 
     /// An address that may be called, written anew.
     async fn check_address(&self, text: &str) -> Result<String, NotifyError> {
+        if is_mail(text) {
+            let to = recipient(text)?;
+            if !self.post.takes_mail() {
+                return Err(AddressError::NoMailServer.into());
+            }
+            return Ok(format!("mailto:{to}"));
+        }
         let check = tokio::time::timeout(self.settings.timeout(), self.guard.check(text)).await;
         let url = check.unwrap_or_else(|_| Err(AddressError::Unresolved("of it".to_owned())))?;
         Ok(url.to_string())

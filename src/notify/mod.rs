@@ -1,4 +1,5 @@
-//! Notify: tells others what happened, by signed webhooks (Standard Webhooks 1.0).
+//! Notify: tells others what happened, by signed webhooks (Standard Webhooks 1.0), and
+//! operators by mail.
 //!
 //! The engine writes events beside what made them happen; here they are delivered. A delivery is
 //! made at least once, always with the same id and the same bytes, in no promised order.
@@ -6,9 +7,12 @@
 mod address;
 mod courier;
 mod endpoints;
+mod mail;
+mod pings;
 mod post;
 mod replay;
 mod secret;
+mod wording;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +25,14 @@ use crate::clock::Clock;
 use crate::domain::{Actor, AuditId, EndpointId, EventId, OrgId};
 use crate::store::{NewAudit, Store, StoreError, Tx};
 use address::Guard;
+use mail::Mail;
 use post::Post;
 
 pub use address::{AddressError, HostNames, Names};
 pub use courier::Courier;
 pub use endpoints::{EndpointChange, NewEndpoint, Revealed};
+pub use mail::{SmtpSettings, SmtpTls};
+pub use pings::{Pings, Sign};
 pub use replay::{Again, Replay};
 pub use secret::Secret;
 
@@ -42,6 +49,9 @@ pub struct NotifySettings {
     pub allow_private: bool,
     /// How long an old secret signs beside its successor.
     pub secret_overlap_hours: u32,
+    /// Who takes mail.
+    #[serde(default)]
+    pub smtp: SmtpSettings,
 }
 
 impl NotifySettings {
@@ -81,6 +91,8 @@ pub enum NotifyError {
     BackwardTime,
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
+    #[error("{0}")]
+    Smtp(String),
 }
 
 impl NotifyError {
@@ -96,6 +108,7 @@ impl NotifyError {
             Self::BadDescription { .. } => "bad_description",
             Self::BackwardTime => "backward_time",
             Self::Client(_) => "http_client",
+            Self::Smtp(_) => "smtp",
         }
     }
 
@@ -142,7 +155,9 @@ impl Notifier {
         names: Arc<dyn Names>,
     ) -> Result<Self, NotifyError> {
         let guard = Guard::new(names, settings.allow_private);
-        let post = Post::new(guard.clone(), settings.timeout()).map_err(NotifyError::Client)?;
+        let mail = Mail::new(&settings.smtp, settings.timeout()).map_err(NotifyError::Smtp)?;
+        let post = Post::new(guard.clone(), mail, settings.timeout());
+        let post = post.map_err(NotifyError::Client)?;
         Ok(Self { store, clock, settings, guard, post })
     }
 

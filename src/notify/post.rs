@@ -1,4 +1,4 @@
-//! One delivery over HTTP: signed, sent once, and what was answered.
+//! One delivery: over HTTP signed, or by mail; sent once, and what was answered.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use reqwest::redirect::Policy;
 
 use super::Secret;
 use super::address::{AddressError, Guard};
+use super::mail::{Mail, is_mail};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,12 +19,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Post {
     guard: Guard,
+    /// Who takes mail, if anybody does.
+    mail: Option<Mail>,
     http: Client,
     timeout: Duration,
 }
 
 /// What is sent.
 pub(super) struct Letter<'a> {
+    /// Whose it is.
+    pub org: &'a str,
     pub id: &'a str,
     /// Seconds since 1970.
     pub at: i64,
@@ -46,7 +51,7 @@ pub(super) struct Answer {
 impl Post {
     /// A client that calls only what `guard` lets through: its names are resolved there, no
     /// redirect is followed, and no proxy resolves them again.
-    pub fn new(guard: Guard, timeout: Duration) -> Result<Self, String> {
+    pub fn new(guard: Guard, mail: Option<Mail>, timeout: Duration) -> Result<Self, String> {
         let http = Client::builder()
             .user_agent(concat!("payoutd/", env!("CARGO_PKG_VERSION")))
             .timeout(timeout)
@@ -59,11 +64,22 @@ impl Post {
             .dns_resolver(Arc::new(guard.clone()))
             .build()
             .map_err(|error| chain(&error))?;
-        Ok(Self { guard, http, timeout })
+        Ok(Self { guard, mail, http, timeout })
+    }
+
+    /// Whether mail can be sent.
+    pub fn takes_mail(&self) -> bool {
+        self.mail.is_some()
     }
 
     /// Sends one letter.
     pub async fn send(&self, url: &str, letter: &Letter<'_>) -> Answer {
+        if is_mail(url) {
+            return match &self.mail {
+                Some(mail) => mail.send(url, letter).await,
+                None => Answer::none(format!("not sent: {}", AddressError::NoMailServer)),
+            };
+        }
         // An address that is written as a number is not resolved; it is looked at here.
         let url = match self.guard.check_text(url) {
             Ok(url) => url,
@@ -102,7 +118,8 @@ impl Post {
 }
 
 impl Answer {
-    fn none(problem: String) -> Self {
+    /// It did not arrive.
+    pub(super) fn none(problem: String) -> Self {
         Self { status: None, problem: Some(problem), retry_after: None }
     }
 }

@@ -9,7 +9,7 @@ use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
 use super::{RunLease, Store, StoreError, Tx};
-use crate::domain::{MethodKind, Money, PayoutStatus};
+use crate::domain::{MethodKind, Money, OrgId, PayoutStatus};
 
 const RUN_TRACE: &str = "UPDATE job_runs SET trace_id = $3 WHERE run_id = $1 AND lease_token = $2";
 const JOBS_STANDING: &str = "
@@ -33,6 +33,8 @@ const PAYOUTS_OPEN: &str = "
     SELECT method_kind, status, COUNT(*) AS payouts, MIN(requested_at) AS oldest_at
     FROM payouts WHERE status IN ('pending', 'approved', 'processing')
     GROUP BY method_kind, status";
+const ORGS_LISTENING: &str = "
+    SELECT DISTINCT org_id FROM webhook_endpoints WHERE deleted_at IS NULL ORDER BY org_id";
 const ALERTS_OPEN: &str = "SELECT kind, COUNT(*) FROM alerts WHERE closed_at IS NULL GROUP BY kind";
 const BREAKS_OPEN: &str =
     "SELECT method_kind, COUNT(*) FROM breaks WHERE closed_at IS NULL GROUP BY method_kind";
@@ -138,6 +140,12 @@ impl Store {
 }
 
 impl Tx {
+    /// The orgs that have somebody to be told.
+    pub async fn orgs_listening(&mut self) -> Result<Vec<OrgId>, StoreError> {
+        let rows: Vec<(OrgId,)> = sql(ORGS_LISTENING).all(self).await?;
+        Ok(rows.into_iter().map(|(org,)| org).collect())
+    }
+
     /// Keeps the id of a run's trace; of a run that somebody else has by now, not.
     pub async fn run_trace(&mut self, lease: &RunLease, trace_id: &str) -> Result<(), StoreError> {
         let update = sql(RUN_TRACE).bind(&lease.run_id).bind(lease.token.as_str());

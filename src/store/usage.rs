@@ -43,13 +43,14 @@ const PAID_BY_RUNS: &str = "
     WHERE p.org_id = $1 AND p.run_id = latest.run_id
     GROUP BY p.run_id, p.currency ORDER BY p.run_id, p.currency";
 
+// What a run asked for so far: an attempt before this one may have.
 const ASKED_BY_RUN: &str = "
-    SELECT program_id, currency, COUNT(*) AS payouts,
-           CAST(SUM(amount_minor) AS BIGINT) AS amount_minor
-    FROM payouts WHERE org_id = $1 AND run_id = $2
-    GROUP BY program_id, currency ORDER BY program_id, currency";
+    SELECT p.program_id, p.currency, COUNT(*) AS payouts,
+           CAST(SUM(p.amount_minor) AS BIGINT) AS amount_minor
+    FROM payouts p WHERE p.org_id = $1 AND p.run_id = $2
+    GROUP BY p.program_id, p.currency ORDER BY p.program_id, p.currency";
 
-/// What a run has asked for so far in one program and currency.
+/// What a run asked for so far, of a program in one currency.
 #[derive(Debug, Clone, FromRow)]
 pub struct AskedByRun {
     pub program_id: ProgramId,
@@ -145,7 +146,7 @@ impl Store {
         query.read_all(&self.pools).await
     }
 
-    /// What a run has asked for so far in an org: nothing, unless it is tried again.
+    /// What a run asked for so far in an org: an attempt before this one may have.
     ///
     /// # Errors
     /// [`StoreError::Database`].

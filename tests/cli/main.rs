@@ -22,6 +22,7 @@ mod crash;
 mod cycle;
 mod daemon;
 mod demo;
+mod halts;
 mod imports;
 mod keys;
 mod ledger;

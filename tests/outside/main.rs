@@ -7,3 +7,5 @@ mod logs;
 mod metrics;
 mod pages;
 mod program;
+mod systemd;
+mod traces;

@@ -14,7 +14,8 @@ pub fn table(text: &str, first: &str) -> Vec<Vec<String>> {
     let rows = text.lines().skip_while(|line| !line.starts_with(&header)).skip(2);
     let rows = rows.take_while(|line| line.starts_with('|'));
     let cells = |line: &str| -> Vec<String> {
-        line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
+        let cells: Vec<_> = line.split('|').map(|cell| cell.trim().to_owned()).collect();
+        cells[1..cells.len() - 1].to_vec()
     };
     let rows: Vec<_> = rows.map(cells).collect();
     assert!(!rows.is_empty(), "no table begins with the column {first}");

@@ -8,6 +8,7 @@ mod api;
 mod database;
 mod ledger;
 mod paper;
+mod postbox;
 mod receiver;
 mod world;
 
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use api::{Answer, Api, LIMITS, answer, auth, sign, token};
 pub use database::{Database, Kind};
 pub use paper::{Paper, said};
+pub use postbox::Postbox;
 pub use receiver::{Heard, Receiver};
 pub use world::{Wallet, affiliate, banked, commission, program, usd, week_of};
 
