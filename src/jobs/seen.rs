@@ -8,7 +8,7 @@ use metrics::{counter, gauge, histogram};
 use tokio::task::JoinHandle;
 use tracing::{Span, error, info, info_span, warn};
 
-use super::{Definition, JobKind, Runner};
+use super::{Definition, JobKind, PREVIEW, Runner};
 use crate::domain::{MethodKind, PayoutStatus, RunId};
 use crate::engine::{OrgTally, Progress, Tally, ToldRun, tell_run};
 use crate::notify::{Pings, Sign};
@@ -76,7 +76,8 @@ impl Seen {
                 .record(lag.as_seconds_f64().max(0.0));
         }
         let words = format!("run {} began ({trigger})\n", lease.run_id);
-        let begun = (attempt == 1)
+        // A preview is no run that anybody waits for.
+        let begun = (attempt == 1 && trigger != PREVIEW)
             .then(|| runner.pings.send(&job.job_id, (Sign::Begins, words), None))
             .flatten();
         Self {
@@ -168,6 +169,10 @@ impl Seen {
         tx.run_trace(&self.lease, &self.trace_id).await?;
         let Some((end, tally)) = ended else { return Ok(()) };
         let failed = matches!(end.state, "failed" | "timed_out");
+        // What a preview has to say, it has announced.
+        if self.trigger == PREVIEW && !failed {
+            return Ok(());
+        }
         let error = end.error.as_ref().map(|(code, message)| (code.as_str(), message.as_str()));
         let told = ToldRun {
             run_id: &self.run_id,
@@ -194,6 +199,9 @@ impl Seen {
 
     /// The sign of life at the end: after the commit.
     fn sign(&self, end: &RunEnd, tally: &Tally, outcome: &str, seconds: f64) {
+        if self.trigger == PREVIEW {
+            return;
+        }
         let well = matches!(outcome, "succeeded" | "partial");
         let sign = if well { Sign::Well } else { Sign::Failed };
         let mut words = format!(
