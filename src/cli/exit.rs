@@ -76,6 +76,7 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<EngineError>() {
         use EngineError::{
             BadAmount, NoAlert, NoBreak, NoCommission, NoPayout, NoProgram, NoWallet,
+            UnknownProgram,
         };
         let unknown = matches!(
             error,
@@ -85,6 +86,7 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
                 | NoPayout { .. }
                 | NoProgram { .. }
                 | NoWallet { .. }
+                | UnknownProgram { .. }
                 | BadAmount { .. }
         );
         if unknown {

@@ -20,6 +20,7 @@ mod output;
 mod payout;
 mod plan;
 mod program;
+mod program_zone;
 mod reconcile;
 mod sandbox;
 mod schedule;

@@ -10,7 +10,7 @@ use super::{App, Exit};
 use crate::config::Config;
 use crate::domain::{Money, OrgId, PayoutId, PayoutStatus};
 use crate::engine::Finding;
-use crate::store::{LineRow, PayoutFilter, PayoutRow};
+use crate::store::{HaltRow, LineRow, PayoutFilter, PayoutRow};
 
 /// Rows read per page.
 const PAGE: i64 = 500;
@@ -225,7 +225,8 @@ fn value(payout: &PayoutRow) -> Value {
         "program": payout.program_id, "currency": payout.currency,
         "amount": Money::new(payout.amount_minor, payout.currency).to_string(),
         "method": payout.method_kind, "status": payout.status, "origin": payout.origin,
-        "period": payout.period, "run_id": payout.run_id, "retry_of": payout.retry_of,
+        "period": payout.period, "period_from": payout.period_from,
+        "period_until": payout.period_until, "run_id": payout.run_id, "retry_of": payout.retry_of,
         "retried_as": payout.retried_as, "requested_by": payout.requested_by,
         "requested_at": payout.requested_at, "updated_at": payout.updated_at,
         "waiting_for": payout.waiting_for, "failure_code": payout.failure_code, "failure_message": payout.failure_message,
@@ -251,7 +252,9 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
     }
     let (attempts, events) = (store.attempts(org, id).await?, store.events(org, id).await?);
     let amount = |minor| Money::new(minor, payout.currency).to_string();
-    let waits_for = waits_for(app, &payout);
+    let halts = store.halts(Some(org)).await?;
+    let halt = halts.iter().find(|it| it.covers(payout.method_kind, Some(&payout.program_id)));
+    let waits_for = waits_for(app, &payout, halt);
     if output.json {
         let mut value = value(&payout);
         value["lines"] = lines
@@ -267,6 +270,11 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
         return output.json(&value);
     }
     output.text(&payout_table(std::slice::from_ref(&payout)))?;
+    if let (Some(key), Some(from), Some(until)) =
+        (&payout.period, payout.period_from, payout.period_until)
+    {
+        output.text(&format!("\nfor {key}: from {} until {}", time(from), time(until)))?;
+    }
     if let Some(waits_for) = waits_for {
         output.text(&format!("\n{waits_for}"))?;
     }
@@ -311,7 +319,7 @@ fn item_of(line: &LineRow) -> String {
 }
 
 /// What a payout that was not sent yet is waiting for.
-fn waits_for(app: &App, payout: &PayoutRow) -> Option<String> {
+fn waits_for(app: &App, payout: &PayoutRow, halt: Option<&HaltRow>) -> Option<String> {
     let waits = matches!(payout.status, PayoutStatus::Pending | PayoutStatus::Approved);
     let kind = payout.method_kind;
     let configured = app.engine.rails().any(|rail| rail.kind() == kind);
@@ -324,6 +332,7 @@ fn waits_for(app: &App, payout: &PayoutRow) -> Option<String> {
                 payout.payout_id
             ))
         }
+        _ if waits && halt.is_some() => Some("it is halted, see `payoutd halt list`".to_owned()),
         _ if waits && !configured => Some(format!(
             "it waits for its rail: {kind} is not configured, see [providers.{}]",
             kind.section()

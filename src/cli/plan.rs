@@ -14,8 +14,8 @@ use crate::config::Config;
 use crate::daemon;
 use crate::domain::{LineDifference, Money, OrgId, PlanLine};
 use crate::engine::{
-    EngineError, OrgPlan, PlanDifferences, PlanError, PlanFunding, PlanSummary, Skips, short_hash,
-    summary_of,
+    EngineError, OrgPlan, PlanDifferences, PlanError, PlanFunding, PlanLimit, PlanSummary, Skips,
+    short_hash, summary_of,
 };
 use crate::store::PlanRow;
 
@@ -233,7 +233,7 @@ fn counted(skips: &Skips) -> String {
 }
 
 fn print_head(output: Output, plan: &PlanRow, summary: &PlanSummary) -> anyhow::Result<()> {
-    let OrgPlan { pays, needs_approval, rails, skipped } = summary.total()?;
+    let OrgPlan { pays, needs_approval, rails, skipped, limits: _ } = summary.total()?;
     let mut text = format!(
         "plan {}  {}  for {}\n  {}\n  made {} by {}\n  pays {}",
         short_hash(&plan.plan_hash),
@@ -252,6 +252,12 @@ fn print_head(output: Output, plan: &PlanRow, summary: &PlanSummary) -> anyhow::
     }
     for (gate, skips) in &skipped {
         text += &format!("\n  passes over {gate}: {}", counted(skips));
+    }
+    for (org, part) in &summary.orgs {
+        for PlanLimit { holder, limit, currency, most, asked } in &part.limits {
+            let currency = currency.as_deref().unwrap_or("payouts");
+            text += &format!("\n  {org} {holder} {limit}: {asked} of {most} {currency}");
+        }
     }
     for one in &summary.funding {
         text += &format!("\n  {}", funding_words(one));

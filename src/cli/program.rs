@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::exit::UsageError;
 use super::output::{Output, money, table};
-use super::{App, Exit};
+use super::{App, Exit, program_zone};
 use crate::config::Config;
 use crate::domain::{Caps, Currency, IdError, Money, MoneyError, ProgramId, ProgramLimits};
 
@@ -30,6 +30,10 @@ pub enum ProgramCommand {
     },
     /// Show or change what a program may spend, and which payouts wait for a person
     Limits(LimitsArgs),
+    /// Show a program: its rules, its currencies, its time zone
+    Show(program_zone::ShowArgs),
+    /// Say which time zone its periods and days are read in
+    Timezone(program_zone::ZoneArgs),
 }
 
 /// What is not named stays as it is; `none` takes a limit away.
@@ -74,6 +78,8 @@ pub async fn run(config: &Config, output: Output, command: ProgramCommand) -> an
             approval(&app, output, (program, above, currency), org.as_deref()).await
         }
         ProgramCommand::Limits(args) => limits(&app, output, args).await,
+        ProgramCommand::Show(args) => program_zone::show(&app, output, args).await,
+        ProgramCommand::Timezone(args) => program_zone::set(&app, output, args).await,
     };
     app.engine.store.close().await;
     exit

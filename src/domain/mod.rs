@@ -47,7 +47,7 @@ pub use method::{Destination, DestinationError, MethodKind, MethodStatus};
 pub use money::{Currency, Money, MoneyError, MoneyTotals};
 pub use notice::{Direction, Notice, NoticeWord, Statement, StatementLine};
 pub use payout::{PayoutOrigin, PayoutStatus};
-pub use period::{Period, PeriodLength, Periods, start_of};
+pub use period::{NoZone, Period, PeriodLength, Periods, start_of, zone_named};
 pub use plan::{LineDifference, PlanLine, Planned};
 pub use program::{AffiliateStatus, NewAffiliate, NewMethod, NewProgram, ProgramStatus};
 pub use scope::Scope;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Deserialize;
+use thiserror::Error;
 
 /// How long a period is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -58,6 +59,21 @@ pub fn start_of(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
     local.with_timezone(&Utc)
 }
 
+/// A time zone, by its IANA name.
+///
+/// # Errors
+/// [`NoZone`] if there is none of that name.
+pub fn zone_named(name: &str) -> Result<Tz, NoZone> {
+    name.parse().map_err(|_| NoZone { name: name.to_owned() })
+}
+
+/// A name that is no time zone's.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("\"{name}\" is no time zone: expected an IANA name such as Europe/Berlin")]
+pub struct NoZone {
+    pub name: String,
+}
+
 /// The periods that the programs of one run are paid in: each in its own zone, or in the job's.
 #[derive(Debug, Clone, Copy)]
 pub struct Periods {
@@ -73,6 +89,12 @@ impl Periods {
     pub fn of(&self, timezone: Option<&str>) -> Period {
         let own = timezone.and_then(|name| name.parse().ok());
         self.length.at(self.instant, own.unwrap_or(self.zone))
+    }
+
+    /// The keys between which that of any zone is: no zone is a day away from UTC.
+    pub fn around(&self) -> (String, String) {
+        let key = |instant| self.length.at(instant, Tz::UTC).key;
+        (key(self.instant - TimeDelta::days(1)), key(self.instant + TimeDelta::days(1)))
     }
 }
 

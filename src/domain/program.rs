@@ -33,6 +33,8 @@ pub struct NewProgram {
     pub auto_credit: bool,
     /// Whether the auto-payout job pays its affiliates.
     pub auto_payout: bool,
+    /// The zone that its periods and days are read in; `None` says nothing of it.
+    pub timezone: Option<String>,
 }
 
 /// An affiliate as it is brought in, with the method that becomes its default.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{AutoRequest, Engine, EngineError};
 use crate::domain::{Breaker, Currency, Money, OrgId, PlanLine, RunId};
-use crate::store::PaidByRun;
+use crate::store::{AskedByRun, PaidByRun};
 
 /// What a run asks for within one org.
 #[derive(Debug, Default)]
@@ -34,8 +34,11 @@ impl Engine {
                 i64::try_from(breaker.runs).unwrap_or(i64::MAX),
             );
             let earlier = earlier.await?;
+            let asked = self.store.asked_by_run(org, &request.run_id).await?;
             let mut sum = Sum::default();
+            asked.iter().for_each(|row| sum.resume(row));
             let mut foresight = self.foresee(org, rules, self.clock.now()).await?;
+            foresight.resume(&asked);
             while let Some(page) = foresight.next().await? {
                 page.iter().for_each(|foreseen| sum.add(&foreseen.line));
             }
@@ -49,6 +52,13 @@ impl Engine {
 }
 
 impl Sum {
+    /// An attempt before this one asked for it: the run is judged as a whole.
+    fn resume(&mut self, row: &AskedByRun) {
+        self.payouts += row.payouts;
+        let minor = self.minors.entry(row.currency).or_default();
+        *minor = minor.saturating_add(row.amount_minor);
+    }
+
     fn add(&mut self, line: &PlanLine) {
         if let Some(pays) = &line.pays {
             self.payouts += 1;

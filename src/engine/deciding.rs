@@ -11,7 +11,7 @@ use crate::domain::{
     Allowance, ApprovalReason, ApprovalRules, Breaker, Candidate, CandidateMethod, Gate, GateCheck,
     Intent, Limits, PayoutId, Period, Periods, RunId, Scope, check_gates,
 };
-use crate::store::{NewDecision, NewPayout, UsageDay, UsageRow};
+use crate::store::{AskedByRun, NewDecision, NewPayout, UsageDay, UsageRow};
 
 /// What a job goes by when it decides about wallets.
 #[derive(Debug, Clone)]
@@ -94,6 +94,11 @@ impl<'r> Decider<'r> {
         Self { rules, spent: Spent::default(), met: BTreeSet::new(), untold: Vec::new() }
     }
 
+    /// Takes up what the run asked for before, in an attempt that did not come to its end.
+    pub fn resume(&mut self, asked: &[AskedByRun]) {
+        self.spent.resume(&self.rules.job_id, asked);
+    }
+
     /// The days whose usage has to be known before a page is decided about, in the order in which
     /// they are held.
     pub fn days(&self, page: &[Candidate], at: DateTime<Utc>) -> Vec<UsageDay> {
@@ -114,6 +119,11 @@ impl<'r> Decider<'r> {
     /// The days that changed since they were learnt, as they stand now.
     pub fn changed_days(&self) -> Vec<UsageRow> {
         self.spent.changed()
+    }
+
+    /// What limits there are over a payout of this candidate, and what was asked for so far.
+    pub fn allowed(&self, candidate: &Candidate, at: DateTime<Utc>) -> Vec<Allowance> {
+        self.spent.allowed(Some(self.rules), candidate, at)
     }
 
     /// Decides about the next wallet; `None` if it is none of the job's business.

@@ -128,6 +128,7 @@ fn program_row(program: &NewProgram) -> ProgramRow {
         hold_days: program.hold_days,
         auto_credit: program.auto_credit.into(),
         auto_payout: program.auto_payout.into(),
+        timezone: program.timezone.clone(),
         currency: program.min_payout.currency,
         min_payout_minor: program.min_payout.minor,
     }
@@ -157,6 +158,7 @@ fn compare_program(known: &ProgramRow, new: &ProgramRow) -> Verdict {
         ("min_payout", known.min_payout_minor == new.min_payout_minor),
         ("auto_credit", known.auto_credit == new.auto_credit),
         ("auto_payout", known.auto_payout == new.auto_payout),
+        ("timezone", new.timezone.is_none() || known.timezone == new.timezone),
     ])
 }
 

@@ -1,12 +1,17 @@
 //! Foreseeing: what a run would decide, wallet by wallet, by the walk by which it decides. Nothing is
 //! locked, and nothing written.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 
 use super::deciding::{Decided, Decider, Rules};
 use super::{Engine, EngineError};
-use crate::domain::{ApprovalReason, Candidate, GateCheck, OrgId, PlanLine, Planned, WalletKey};
-use crate::store::ZonePeriod;
+use crate::domain::{
+    Allowance, ApprovalReason, Candidate, Currency, GateCheck, OrgId, PlanLine, Planned, ProgramId,
+    WalletKey,
+};
+use crate::store::{AskedByRun, ZonePeriod};
 
 /// Wallets that are read at once.
 pub(super) const PAGE: i64 = 1_000;
@@ -26,6 +31,8 @@ pub(super) struct Foresight<'a> {
     decider: Decider<'a>,
     keys: Vec<ZonePeriod>,
     at: DateTime<Utc>,
+    /// One wallet of each program and currency, to know their limits by.
+    samples: BTreeMap<(ProgramId, Currency), Candidate>,
     /// The last wallet that was looked at.
     pub after: Option<WalletKey>,
 }
@@ -40,14 +47,20 @@ impl Engine {
     ) -> Result<Foresight<'a>, EngineError> {
         let keys = self.store.program_zones(org).await?.keys(&rules.periods);
         let decider = Decider::new(rules);
-        Ok(Foresight { engine: self, org, rules, decider, keys, at, after: None })
+        let samples = BTreeMap::new();
+        Ok(Foresight { engine: self, org, rules, decider, keys, at, samples, after: None })
     }
 }
 
 impl Foresight<'_> {
+    /// Takes up what the run that is looked at asked for before.
+    pub fn resume(&mut self, asked: &[AskedByRun]) {
+        self.decider.resume(asked);
+    }
+
     /// The next page; `None` after the last one.
     pub async fn next(&mut self) -> Result<Option<Vec<Foreseen>>, EngineError> {
-        let Self { engine, org, rules, decider, keys, at, after } = self;
+        let Self { engine, org, rules, decider, keys, at, samples, after } = self;
         let which = (keys.as_slice(), rules.reached_only);
         let page = engine.store.candidates_after(org, which, after.as_ref(), PAGE).await?;
         let Some(last) = page.last() else { return Ok(None) };
@@ -57,11 +70,22 @@ impl Foresight<'_> {
         let mut foreseen = Vec::with_capacity(page.len());
         for candidate in &page {
             if let Some(decided) = decider.decide(candidate, *at) {
+                let key = (candidate.program_id.clone(), candidate.currency);
+                samples.entry(key).or_insert_with(|| candidate.clone());
                 let line = line_of(&decided, rules);
                 foreseen.push(Foreseen { line, failing: decided.failing });
             }
         }
         Ok(Some(foreseen))
+    }
+
+    /// The limits over what was looked at so far, with what would have been asked for.
+    pub fn limits(&self) -> Vec<(Currency, Allowance)> {
+        let of = |candidate: &Candidate| {
+            let allowed = self.decider.allowed(candidate, self.at).into_iter();
+            allowed.map(|allowance| (candidate.currency, allowance)).collect::<Vec<_>>()
+        };
+        self.samples.values().flat_map(of).collect()
     }
 }
 

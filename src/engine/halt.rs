@@ -89,11 +89,7 @@ impl Engine {
     /// payouts are claimed.
     pub(super) async fn is_halted(&self, lane: &Lane) -> Result<bool, EngineError> {
         let halts = self.store.halts(Some(&lane.org)).await?;
-        Ok(halts.iter().any(|halt| match halt.scope {
-            HaltScope::Everything | HaltScope::Org => true,
-            HaltScope::Provider => halt.subject == lane.kind.as_str(),
-            HaltScope::Program => false,
-        }))
+        Ok(halts.iter().any(|halt| halt.covers(lane.kind, None)))
     }
 
     /// What keeps a submission's bytes from leaving at this moment. If that cannot be found out,

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::Rules;
 use crate::domain::{Allowance, Candidate, Currency, Holder, Used};
-use crate::store::{UsageDay, UsageRow};
+use crate::store::{AskedByRun, UsageDay, UsageRow};
 
 /// What was asked for within one org.
 #[derive(Debug, Clone, Default)]
@@ -37,10 +37,10 @@ impl Usage {
         Used { payouts: self.payouts, minor }
     }
 
-    fn add(&mut self, currency: Currency, minor: i64) {
-        self.payouts += 1;
+    fn add(&mut self, currency: Currency, (payouts, minor): (i64, i64)) {
+        self.payouts += payouts;
         let counted = self.minors.entry(currency).or_default();
-        counted.payouts += 1;
+        counted.payouts += payouts;
         // Beyond all numbers is beyond every limit.
         counted.minor = counted.minor.saturating_add(minor);
     }
@@ -64,6 +64,16 @@ fn day(zone: Tz, at: DateTime<Utc>) -> String {
 }
 
 impl Spent {
+    /// Takes up what the run asked for before, in an attempt that did not come to its end.
+    pub fn resume(&mut self, job_id: &str, asked: &[AskedByRun]) {
+        for row in asked {
+            for holder in [Holder::job(job_id), Holder::program(&row.program_id)] {
+                let run = self.runs.entry(holder).or_default();
+                run.add(row.currency, (row.payouts, row.amount_minor));
+            }
+        }
+    }
+
     /// The days that count for these candidates, in the order in which they are held.
     pub fn days(rules: Option<&Rules>, page: &[Candidate], at: DateTime<Utc>) -> Vec<UsageDay> {
         let programs = page.iter().map(|candidate| day_of(candidate, at));
@@ -126,8 +136,9 @@ impl Spent {
         let job = rules.map(|rules| day_of_job(rules, at));
         for day in job.into_iter().chain([day_of(candidate, at)]) {
             let run = self.runs.entry(day.holder.clone()).or_default();
-            run.add(candidate.currency, amount_minor);
-            self.days.entry(day.clone()).or_default().add(candidate.currency, amount_minor);
+            run.add(candidate.currency, (1, amount_minor));
+            let of_day = self.days.entry(day.clone()).or_default();
+            of_day.add(candidate.currency, (1, amount_minor));
             self.changed.insert(day);
         }
     }

@@ -26,6 +26,7 @@ mod mail;
 mod methods;
 mod outcome;
 mod plan;
+mod plan_sums;
 mod preview;
 mod program_limits;
 mod programs;
@@ -71,9 +72,8 @@ pub use breaks::{Against, Compared};
 pub use deciding::Rules;
 pub use explain::{Explanation, WalletExplanation};
 pub use methods::{BroughtMethod, MethodEdit, MethodError};
-pub use plan::{
-    OrgPlan, PlanAsk, PlanDifferences, PlanError, PlanFunding, PlanSummary, short_hash, summary_of,
-};
+pub use plan::{PlanAsk, PlanDifferences, PlanError, short_hash};
+pub use plan_sums::{OrgPlan, PlanFunding, PlanLimit, PlanSummary, summary_of};
 pub use preview::Preview;
 pub use programs::{AffiliateChange, ProgramChange};
 pub use proving::{ConsentSaid, Consented, Started};

@@ -1,19 +1,19 @@
 //! Plans: what a run would do is written down, named by a hash over all that matters, and may then
 //! be executed: exactly it, or not at all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::deciding::Rules;
 use super::foresee::{Foreseen, PAGE};
-use super::{Engine, EngineError, Skips, Work, telling};
-use crate::domain::{LineDifference, Money, MoneyError, OrgId, PlanLine, RunId, WalletKey};
-use crate::providers::Funds;
-use crate::store::{NewPlan, PlanRow, StoreError};
+use super::plan_sums::{OrgPlan, PlanSummary, limits_of, summary_of};
+use super::{Engine, EngineError, Work, telling};
+use crate::domain::{LineDifference, OrgId, PlanLine, RunId, WalletKey};
+use crate::store::{NewPlan, PlanRow};
 
 /// A plan that is older than this is not executed: whoever read it has forgotten it.
 const PLAN_LIVES: TimeDelta = TimeDelta::days(7);
@@ -113,83 +113,6 @@ impl std::fmt::Display for PlanDifferences {
     }
 }
 
-/// A plan's totals.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct PlanSummary {
-    pub orgs: BTreeMap<OrgId, OrgPlan>,
-    /// What the rails would need and have; as they told it when the plan was made.
-    pub funding: Vec<PlanFunding>,
-}
-
-/// A plan's totals in one org.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct OrgPlan {
-    pub pays: Skips,
-    /// Of them those that would wait for a person.
-    pub needs_approval: Skips,
-    /// By rail.
-    pub rails: BTreeMap<String, Skips>,
-    /// By the first gate that fails.
-    pub skipped: BTreeMap<String, Skips>,
-}
-
-/// What a rail would need for a plan, and has. Amounts in major units.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PlanFunding {
-    pub rail: String,
-    pub currency: String,
-    pub planned: String,
-    /// What waits for the rail already, or is on its way.
-    pub committed: String,
-    /// `None`: the rail cannot say.
-    pub balance: Option<String>,
-    /// By how much the balance falls short; `None` if it does not, or nobody knows.
-    pub short: Option<String>,
-    /// Why it did not say.
-    pub problem: Option<String>,
-}
-
-impl PlanSummary {
-    /// The sums over all orgs.
-    ///
-    /// # Errors
-    /// [`MoneyError::Overflow`].
-    pub fn total(&self) -> Result<OrgPlan, MoneyError> {
-        let mut total = OrgPlan::default();
-        for org in self.orgs.values() {
-            merge(&mut total.pays, &org.pays)?;
-            merge(&mut total.needs_approval, &org.needs_approval)?;
-            for (rail, skips) in &org.rails {
-                merge(total.rails.entry(rail.clone()).or_default(), skips)?;
-            }
-            for (gate, skips) in &org.skipped {
-                merge(total.skipped.entry(gate.clone()).or_default(), skips)?;
-            }
-        }
-        Ok(total)
-    }
-}
-
-fn merge(sum: &mut Skips, other: &Skips) -> Result<(), MoneyError> {
-    sum.count += other.count;
-    sum.amount.merge(&other.amount)
-}
-
-impl OrgPlan {
-    fn add(&mut self, line: &PlanLine) -> Result<(), MoneyError> {
-        let Some(pays) = &line.pays else {
-            let gate = line.failing.first().map_or("none", |gate| gate.as_str());
-            return self.skipped.entry(gate.to_owned()).or_default().add(line.available());
-        };
-        let amount = Money::new(pays.amount_minor, line.currency);
-        self.pays.add(amount)?;
-        if !pays.approval.is_empty() {
-            self.needs_approval.add(amount)?;
-        }
-        self.rails.entry(pays.method_kind.to_string()).or_default().add(amount)
-    }
-}
-
 /// A hash over all that makes a plan this one: the job and its definition, and each line.
 struct PlanHash(Sha256);
 
@@ -263,6 +186,13 @@ impl Engine {
             let mut tx = self.begin(work).await?;
             tx.plan_lines_insert(org, &plan.plan_id, &lines).await?;
             tx.commit().await?;
+        }
+        for (currency, allowance) in foresight.limits() {
+            for limit in limits_of(currency, &allowance) {
+                if !sums.limits.contains(&limit) {
+                    sums.limits.push(limit);
+                }
+            }
         }
         Ok(sums)
     }
@@ -435,52 +365,6 @@ impl Engine {
             after = Some(last.wallet());
         }
     }
-
-    /// Asks the rails what they can spend, and holds it against what the plan would have them send.
-    async fn plan_funding(&self, summary: &PlanSummary) -> Result<Vec<PlanFunding>, EngineError> {
-        let mut planned: BTreeMap<_, Money> = BTreeMap::new();
-        for (rail, skips) in summary.orgs.values().flat_map(|org| &org.rails) {
-            for amount in skips.amount.iter() {
-                let sum = planned
-                    .entry((rail.clone(), amount.currency))
-                    .or_insert(Money::new(0, amount.currency));
-                sum.minor = sum.minor.saturating_add(amount.minor);
-            }
-        }
-        let queues = self.store.queues().await?;
-        let mut funding = Vec::new();
-        for ((rail, currency), planned) in planned {
-            let Ok(kind) = rail.parse::<crate::domain::MethodKind>() else { continue };
-            let waiting = queues
-                .iter()
-                .filter(|queue| (queue.method_kind, queue.currency) == (kind, currency))
-                .fold(0_i64, |sum, queue| sum.saturating_add(queue.amount_minor));
-            let under_way = self.store.unheard(kind, currency).await?;
-            let committed = waiting.saturating_add(under_way.minor);
-            let (balance, problem) = match self.provider(kind) {
-                None => (None, Some("the rail is not configured".to_owned())),
-                Some(provider) => match provider.funds(currency).await {
-                    Funds::CannotAsk => (None, None),
-                    Funds::Known(balance) => (Some(balance), None),
-                    Funds::Unclear(problem) => (None, Some(problem.to_string())),
-                },
-            };
-            let lacks = balance.map(|balance| {
-                planned.minor.saturating_add(committed).saturating_sub(balance.minor)
-            });
-            let text = |minor| Money::new(minor, currency).to_string();
-            funding.push(PlanFunding {
-                rail,
-                currency: currency.to_string(),
-                planned: planned.to_string(),
-                committed: text(committed),
-                balance: balance.map(|balance| balance.to_string()),
-                short: lacks.filter(|minor| *minor > 0).map(text),
-                problem,
-            });
-        }
-        Ok(funding)
-    }
 }
 
 fn compare(org: &OrgId, page: &[Foreseen], lines: Vec<PlanLine>) -> Vec<LineDifference> {
@@ -497,15 +381,6 @@ fn compare(org: &OrgId, page: &[Foreseen], lines: Vec<PlanLine>) -> Vec<LineDiff
     gone.sort_by_key(|line| (line.affiliate_id.to_string(), line.currency.to_string()));
     differences.extend(gone.iter().map(|line| line.gone(org)));
     differences
-}
-
-/// A plan's totals.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] if what was stored does not read back.
-pub fn summary_of(plan: &PlanRow) -> Result<PlanSummary, StoreError> {
-    let corrupt = |source| StoreError::Corrupt { id: format!("plan {}", plan.plan_hash), source };
-    serde_json::from_str(&plan.summary).map_err(corrupt)
 }
 
 /// The digits of a hash that people are shown.

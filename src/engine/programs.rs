@@ -15,6 +15,8 @@ pub struct ProgramChange {
     pub hold_days: Option<i64>,
     pub auto_credit: Option<bool>,
     pub auto_payout: Option<bool>,
+    /// The zone of its periods and days, by its IANA name; `Some(None)`: the job's.
+    pub timezone: Option<Option<String>>,
     /// Currencies with their terms: new ones come in, others are changed, none goes.
     pub currencies: Vec<CurrencyTerms>,
 }
@@ -58,7 +60,8 @@ impl Engine {
             }
             let detail = json!({
                 "title": new.title, "holdDays": new.hold_days, "autoCredit": new.auto_credit == 1,
-                "autoPayout": new.auto_payout == 1, "currencies": told(currencies),
+                "autoPayout": new.auto_payout == 1, "timezone": new.timezone,
+                "currencies": told(currencies),
             });
             self.keep_act(&mut tx, org, work, ("program.created", id.as_str()), detail).await?;
             tx.commit().await?;
@@ -90,6 +93,7 @@ impl Engine {
                 hold_days: change.hold_days.unwrap_or(known.hold_days),
                 auto_credit: change.auto_credit.map_or(known.auto_credit, i64::from),
                 auto_payout: change.auto_payout.map_or(known.auto_payout, i64::from),
+                timezone: change.timezone.clone().unwrap_or_else(|| known.timezone.clone()),
                 ..known.clone()
             };
             let mut place = terms.iter().map(|terms| terms.place + 1).max().unwrap_or(0);
@@ -226,6 +230,7 @@ fn other_program(
         ("holdDays", known.hold_days == new.hold_days),
         ("autoCredit", known.auto_credit == new.auto_credit),
         ("autoPayout", known.auto_payout == new.auto_payout),
+        ("timezone", known.timezone == new.timezone),
         ("currencies", terms == currencies),
     ];
     fields.iter().find(|(_, equal)| !equal).map(|(field, _)| *field)
@@ -247,6 +252,7 @@ fn told_program(program: &ProgramStand) -> Value {
     json!({
         "title": program.title, "status": program.status, "holdDays": program.hold_days,
         "autoCredit": program.auto_credit == 1, "autoPayout": program.auto_payout == 1,
+        "timezone": program.timezone,
     })
 }
 

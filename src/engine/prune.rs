@@ -8,6 +8,9 @@ use super::{Engine, EngineError, Tally, Work};
 /// Rows deleted per transaction.
 const BATCH: i64 = 5_000;
 
+/// Plans deleted in one run; each may have many lines.
+const PLANS: i64 = 1_000;
+
 /// How long the answer to a request with an Idempotency-Key is kept. Callers are told so, so it is
 /// no setting.
 const KEYS_KEPT: TimeDelta = TimeDelta::days(30);
@@ -22,7 +25,7 @@ pub struct Keep {
 }
 
 impl Engine {
-    /// Deletes ended runs, decisions, provider events and events told to others that are older
+    /// Deletes ended runs, plans as old, decisions, provider events and events told to others that are older
     /// than told, batch by batch.
     ///
     /// # Errors
@@ -42,6 +45,14 @@ impl Engine {
             if pruned(count) {
                 break;
             }
+        }
+        let unfinished = now - TimeDelta::days(1);
+        for plan in self.store.plans_old(now - keep.runs, unfinished, PLANS).await? {
+            if work.stop.is_cancelled() {
+                break;
+            }
+            self.drop_plan(work, &plan).await?;
+            pruned(1);
         }
         for org in self.store.orgs().await? {
             while !work.stop.is_cancelled() {

@@ -56,6 +56,7 @@ impl Engine {
         let mut tally = Tally::default();
         let zones = self.store.program_zones(org).await?;
         let mut walk = Walk { decider: Decider::new(&request.rules), after: None };
+        walk.decider.resume(&self.store.asked_by_run(org, &request.run_id).await?);
         while !work.stop.is_cancelled() {
             let page = self.retrying(|| self.request_page(work, org, (request, &zones), &walk));
             let (page, next) = page.await?;

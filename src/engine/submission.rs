@@ -35,6 +35,16 @@ impl From<&Transfer> for Member {
     }
 }
 
+impl From<QueuedPayout> for Member {
+    fn from(queued: QueuedPayout) -> Self {
+        Self {
+            payout_id: queued.payout_id,
+            affiliate_id: queued.candidate.affiliate_id,
+            amount: queued.amount,
+        }
+    }
+}
+
 /// The hash of the bytes that are, or were, sent.
 pub(super) fn body_hash(body: &str) -> String {
     hex::encode(Sha256::digest(body.as_bytes()))

@@ -448,16 +448,6 @@ impl Engine {
     }
 }
 
-impl From<QueuedPayout> for Member {
-    fn from(queued: QueuedPayout) -> Self {
-        Self {
-            payout_id: queued.payout_id,
-            affiliate_id: queued.candidate.affiliate_id,
-            amount: queued.amount,
-        }
-    }
-}
-
 /// The oldest payouts that a budget covers: nobody is passed over because they are owed more.
 fn affordable(payable: Vec<QueuedPayout>, budget: Option<i64>) -> Vec<QueuedPayout> {
     let Some(mut left) = budget else { return payable };

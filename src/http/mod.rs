@@ -18,6 +18,7 @@ mod docs;
 mod door;
 mod earning;
 mod halts;
+mod job_acts;
 mod jobs;
 mod keys;
 mod limits;
@@ -173,6 +174,7 @@ fn works(door: Door) -> Door {
         .route(Access::read(P::JobsRead), routes!(jobs::show))
         .route(Access::write(P::JobsWrite), routes!(jobs::dry_run))
         .route(Access::read(P::JobsRead), routes!(jobs::next))
+        .route(Access::write(P::JobsWrite), routes!(job_acts::backfill))
         .route(Access::write(P::JobsWrite), routes!(jobs::pause))
         .route(Access::write(P::JobsWrite), routes!(jobs::resume))
         .route(Access::write(P::JobsWrite), routes!(jobs::run))
@@ -185,8 +187,10 @@ fn works(door: Door) -> Door {
         .route(Access::write(P::ReconcileWrite), routes!(breaks::close))
         .route(Access::read(P::JobsRead), routes!(runs::list))
         .route(Access::read(P::JobsRead), routes!(runs::show))
+        .route(Access::write(P::JobsWrite), routes!(job_acts::cancel))
         .route(Access::read(P::JobsRead), routes!(runs::decisions))
         .route(Access::read(P::JobsRead), routes!(runs::log))
+        .route(Access::write(P::JobsWrite), routes!(job_acts::retry))
         .route(Access::read(P::WebhooksRead), routes!(webhook_deliveries::list))
         .route(Access::write(P::WebhooksWrite), routes!(webhook_deliveries::replay))
         .route(Access::read(P::WebhooksRead), routes!(webhook_endpoints::list))

@@ -41,6 +41,10 @@ pub(super) struct Payout {
     origin: PayoutOrigin,
     /// The period that an automatic payout belongs to, as `2026-W47`.
     period: Option<String>,
+    /// The first instant of the period, in its program's time zone.
+    period_from: Option<DateTime<Utc>>,
+    /// The first instant after the period.
+    period_until: Option<DateTime<Utc>>,
     /// The failed payout whose place it takes.
     retry_of: Option<PayoutId>,
     /// The payout that took its place.
@@ -151,6 +155,8 @@ impl Payout {
             note: row.note,
             origin: row.origin,
             period: row.period,
+            period_from: row.period_from,
+            period_until: row.period_until,
             retry_of: row.retry_of,
             retried_as: row.retried_as,
             approval_reasons: reasons,

@@ -17,7 +17,7 @@ use super::runs::{Counted, is_alone, sums};
 use crate::domain::{
     AffiliateId, Currency, DestinationId, Gate, MethodKind, PlanLine, ProgramId, RunId,
 };
-use crate::engine::{OrgPlan, PlanFunding, Skips, short_hash, summary_of};
+use crate::engine::{OrgPlan, PlanFunding, PlanLimit, Skips, short_hash, summary_of};
 use crate::store::PlanRow;
 
 /// What a run would do, written down, with its part in your org.
@@ -42,6 +42,8 @@ pub(super) struct Plan {
     by_rail: Vec<Counted>,
     /// By the first gate that fails.
     skips: Vec<Counted>,
+    /// What the job and your programs may spend, and what would be asked for of it.
+    limits: Vec<Limit>,
     /// What the rails would need and have; empty where they pay for other orgs too.
     funding: Vec<Funding>,
     /// Your org's wallets, by affiliate.
@@ -53,6 +55,7 @@ pub(super) struct Plan {
 /// What a plan says about one wallet.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PlanLine)]
 struct Line {
     affiliate_id: AffiliateId,
     program: ProgramId,
@@ -72,9 +75,33 @@ struct Line {
     failing: Vec<Gate>,
 }
 
+/// A limit, and what would have been asked for of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = PlanLimit)]
+struct Limit {
+    /// As `job:auto-payout` or `program:creator`.
+    holder: String,
+    /// As `payouts_per_run` or `amount_per_day`.
+    limit: String,
+    /// Null where payouts in all currencies count.
+    currency: Option<String>,
+    most: String,
+    /// Of a day, with what was asked for before.
+    asked: String,
+}
+
+impl From<PlanLimit> for Limit {
+    fn from(told: PlanLimit) -> Self {
+        let PlanLimit { holder, limit, currency, most, asked } = told;
+        Self { holder, limit, currency, most, asked }
+    }
+}
+
 /// What a rail would need for the plan, and has.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PlanFunding)]
 struct Funding {
     method: String,
     currency: String,
@@ -166,7 +193,7 @@ async fn shown(desk: &Desk, who: &Who, plan: PlanRow, query: &LinesQuery) -> Res
     let page = Page::of(rows, limit, key, Line::from);
     let mut summary = summary_of(&plan)?;
     let funding = if is_alone(desk, org).await? { summary.funding } else { Vec::new() };
-    let OrgPlan { pays, needs_approval, rails, skipped } =
+    let OrgPlan { pays, needs_approval, rails, skipped, limits } =
         summary.orgs.remove(org).unwrap_or_default();
     Ok(Plan {
         short: short_hash(&plan.plan_hash).to_owned(),
@@ -180,6 +207,7 @@ async fn shown(desk: &Desk, who: &Who, plan: PlanRow, query: &LinesQuery) -> Res
         needs_approval: counted("approval", &needs_approval),
         by_rail: rails.iter().map(|(rail, skips)| counted(rail, skips)).collect(),
         skips: skipped.iter().map(Counted::of).collect(),
+        limits: limits.into_iter().map(Limit::from).collect(),
         funding: funding.into_iter().map(Funding::from).collect(),
         data: page.data,
         next_cursor: page.next_cursor,

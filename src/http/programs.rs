@@ -17,7 +17,7 @@ use super::door::Who;
 use super::page::{self, Page, PageQuery};
 use super::problem::{Problem, ProblemBody};
 use super::schemas::{BroughtCurrency, Whole};
-use crate::domain::{Currency, OrgId, ProgramId, ProgramStatus};
+use crate::domain::{Currency, OrgId, ProgramId, ProgramStatus, zone_named};
 use crate::engine::{EngineError, ProgramChange};
 use crate::store::{CurrencyTerms, ProgramStand, TermsRow};
 
@@ -39,6 +39,8 @@ pub(super) struct Program {
     hold_days: i64,
     auto_credit: bool,
     auto_payout: bool,
+    /// The IANA time zone that its periods and days are read in; null: that of the job that pays.
+    timezone: Option<String>,
     /// The first one is the one that partners' stats are in.
     currencies: Vec<Terms>,
     created_at: DateTime<Utc>,
@@ -84,6 +86,9 @@ pub(super) struct BroughtProgram {
     auto_credit: Option<bool>,
     /// Whether the auto-payout job pays its affiliates; false if left out.
     auto_payout: Option<bool>,
+    /// The IANA time zone that its periods and days are read in, as `Europe/Berlin`; that of the job
+    /// that pays if left out.
+    timezone: Option<String>,
     #[schema(min_items = 1, max_items = 50)]
     currencies: Vec<BroughtTerms>,
 }
@@ -101,6 +106,9 @@ pub(super) struct ProgramPatch {
     hold_days: Option<Whole>,
     auto_credit: Option<bool>,
     auto_payout: Option<bool>,
+    /// An IANA time zone; empty for that of the job that pays. A period that somebody was paid in
+    /// keeps its name: a change may begin another one on the same day.
+    timezone: Option<String>,
     /// The terms of these currencies, new or not; the others stay. None is ever taken away, since
     /// somebody may have earned in it.
     #[schema(max_items = 50)]
@@ -121,6 +129,7 @@ impl Program {
             hold_days: row.hold_days,
             auto_credit: row.auto_credit == 1,
             auto_payout: row.auto_payout == 1,
+            timezone: row.timezone,
             currencies: terms.collect(),
             created_at: row.created_at,
         }
@@ -171,6 +180,20 @@ fn read_days(Whole(days): Whole) -> Result<i64, Problem> {
     Err(Problem::meaningless("days_unusable", detail))
 }
 
+/// A zone's name; none for empty text.
+fn read_zone(name: String) -> Result<Option<String>, Problem> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    match zone_named(&name) {
+        Ok(_) => Ok(Some(name)),
+        Err(_) => {
+            let detail = "timezone is none of the IANA time zones, such as Europe/Berlin";
+            Err(Problem::meaningless("timezone_unusable", detail))
+        }
+    }
+}
+
 /// Create a program
 ///
 /// Sent again with the same content, it answers 200 and changes nothing.
@@ -196,6 +219,7 @@ pub(super) async fn create(
         hold_days: brought.hold_days.map_or(Ok(USUAL_HOLD), read_days)?,
         auto_credit: brought.auto_credit.unwrap_or(true).into(),
         auto_payout: brought.auto_payout.unwrap_or(false).into(),
+        timezone: brought.timezone.map(read_zone).transpose()?.flatten(),
         created_at: desk.engine.clock.now(),
     };
     let made = desk.engine.create_program(&who.work(), who.org(), (&new, &currencies)).await?;
@@ -258,6 +282,7 @@ pub(super) async fn change(
         hold_days: patch.hold_days.map(read_days).transpose()?,
         auto_credit: patch.auto_credit,
         auto_payout: patch.auto_payout,
+        timezone: patch.timezone.map(read_zone).transpose()?,
         currencies: read_terms(&patch.currencies.unwrap_or_default())?,
     };
     desk.engine.change_program(&who.work(), who.org(), &program, &change).await?;

@@ -105,7 +105,8 @@ impl IdempotencyKey {
         (status = 404, body = ProblemBody, content_type = "application/problem+json",
          description = "There is no such affiliate, or it is somebody else's."),
         (status = 409, body = ProblemBody, content_type = "application/problem+json",
-         description = "A gate does not let it pass.")))]
+         description = "A gate does not let it pass: what is available, the minimum, the method, or \
+                        a limit of the program (`above_payout_limit`, `day_limit_reached`).")))]
 pub(super) async fn request(
     State(desk): State<Desk>,
     who: Who,

@@ -17,6 +17,9 @@ const LONGEST_SHOWN: usize = 300;
 pub(super) const PROGRAM_COLUMNS: [&str; 7] =
     ["program", "title", "currency", "hold_days", "min_payout", "auto_credit", "auto_payout"];
 
+/// A column that a file of programs may have after the others.
+pub(super) const TIMEZONE: &str = "timezone";
+
 pub(super) const AFFILIATE_COLUMNS: [&str; 10] = [
     "affiliate_id",
     "program",
@@ -52,6 +55,8 @@ pub enum FileKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     pub kind: FileKind,
+    /// Whether programs say their time zone, in a column after the others.
+    pub has_timezone: bool,
     /// Whether the file is a rejects file come back, with the reason as its last column.
     pub has_reason: bool,
 }
@@ -117,13 +122,20 @@ impl fmt::Display for FileKind {
 impl Header {
     /// How many fields each row must have.
     pub(super) fn width(self) -> usize {
-        self.kind.columns().len() + usize::from(self.has_reason)
+        self.kind.columns().len() + usize::from(self.has_timezone) + usize::from(self.has_reason)
+    }
+
+    /// The columns that are read, in their order.
+    pub(super) fn columns(self) -> impl Iterator<Item = &'static str> {
+        let timezone = self.has_timezone.then_some(TIMEZONE);
+        self.kind.columns().iter().copied().chain(timezone)
     }
 
     /// Holds the header `line` of `file` against the columns of `kind`; `None` is an empty file.
     ///
     /// # Errors
-    /// [`HeaderError`] if it is not exactly theirs, with or without a last `reject_reason`.
+    /// [`HeaderError`] if it is not exactly theirs, with or without a `timezone` of programs and a last
+    /// `reject_reason`.
     pub fn parse(kind: FileKind, file: &str, line: Option<&[u8]>) -> Result<Self, HeaderError> {
         let expected = kind.columns();
         let file = file.to_owned();
@@ -131,9 +143,12 @@ impl Header {
         let found = columns_of(line);
         let same = expected.iter().zip(&found).take_while(|(left, right)| left == right).count();
         let rest: Vec<_> = found[same..].iter().map(String::as_str).collect();
-        match rest.as_slice() {
-            [] if same == expected.len() => Ok(Self { kind, has_reason: false }),
-            [REJECT_REASON] if same == expected.len() => Ok(Self { kind, has_reason: true }),
+        let is_whole = same == expected.len();
+        let has_timezone =
+            is_whole && kind == FileKind::Programs && rest.first() == Some(&TIMEZONE);
+        match &rest[usize::from(has_timezone)..] {
+            [] if is_whole => Ok(Self { kind, has_timezone, has_reason: false }),
+            [REJECT_REASON] if is_whole => Ok(Self { kind, has_timezone, has_reason: true }),
             _ => Err(HeaderError::Wrong {
                 file,
                 kind,
@@ -207,10 +222,18 @@ mod tests {
     fn each_kind_is_known_by_its_header_with_and_without_reasons() {
         for kind in FileKind::ALL {
             let line = kind.columns().join(",");
-            assert_eq!(identified(&line), Ok(Header { kind, has_reason: false }));
+            let header = Header { kind, has_timezone: false, has_reason: false };
+            assert_eq!(identified(&line), Ok(header));
             let line = format!("{line},reject_reason");
-            assert_eq!(identified(&line), Ok(Header { kind, has_reason: true }));
+            assert_eq!(identified(&line), Ok(Header { has_reason: true, ..header }));
         }
+        let line = format!("{},timezone", PROGRAM_COLUMNS.join(","));
+        let kind = FileKind::Programs;
+        let header = Header { kind, has_timezone: true, has_reason: false };
+        assert_eq!(identified(&line), Ok(header));
+        let line = format!("{line},reject_reason");
+        assert_eq!(identified(&line), Ok(Header { has_reason: true, ..header }));
+        identified(&format!("{COMMISSIONS},timezone")).expect_err("no column of commissions");
         let quoted =
             COMMISSIONS.replace("amount", "\"amount\"").replace("order_\"amount\"", "order_amount");
         assert_eq!(

@@ -140,7 +140,8 @@ fn create(path: &Path, header: Header) -> io::Result<BufWriter<File>> {
     // Rows as they were, account numbers and all: for whoever imported them, and nobody else.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut output = BufWriter::new(file);
-    writeln!(output, "{},{REJECT_REASON}", header.kind.columns().join(","))?;
+    let columns: Vec<_> = header.columns().collect();
+    writeln!(output, "{},{REJECT_REASON}", columns.join(","))?;
     Ok(output)
 }
 
@@ -181,7 +182,8 @@ mod tests {
         "commission_id,affiliate_id,order_id,order_amount,amount,currency,converted_at";
 
     fn rejects(directory: &Path, input: &str, has_reason: bool) -> Rejects {
-        let header = Header { kind: FileKind::Commissions, has_reason };
+        let kind = FileKind::Commissions;
+        let header = Header { kind, has_timezone: false, has_reason };
         Rejects::new(directory, Path::new(input), header)
     }
 

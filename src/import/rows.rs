@@ -8,9 +8,10 @@ use csv::ByteRecord;
 
 use crate::domain::{
     Currency, Destination, MethodKind, Money, NewAffiliate, NewCommission, NewMethod, NewProgram,
+    zone_named,
 };
 
-use super::header::{AFFILIATE_COLUMNS, COMMISSION_COLUMNS, PROGRAM_COLUMNS};
+use super::header::{AFFILIATE_COLUMNS, COMMISSION_COLUMNS, PROGRAM_COLUMNS, TIMEZONE};
 use super::{FileKind, Header};
 
 /// Most characters of a field.
@@ -55,7 +56,16 @@ pub trait Record: Sized {
 impl Record for NewProgram {
     const KIND: FileKind = FileKind::Programs;
     fn parse(fields: &ByteRecord, header: Header) -> Result<Self, RowError> {
-        parse_program(texts(&PROGRAM_COLUMNS, fields, header)?)
+        let program = parse_program(texts(&PROGRAM_COLUMNS, fields, header)?)?;
+        let timezone = match fields.get(PROGRAM_COLUMNS.len()).filter(|_| header.has_timezone) {
+            Some(field) => text_of(TIMEZONE, field)?,
+            None => "",
+        };
+        if !timezone.is_empty() {
+            at(TIMEZONE, zone_named(timezone))?;
+        }
+        let timezone = Some(timezone.to_owned()).filter(|name| !name.is_empty());
+        Ok(Self { timezone, ..program })
     }
 }
 
@@ -87,6 +97,7 @@ pub fn parse_program(fields: [&str; 7]) -> Result<NewProgram, RowError> {
         hold_days: at("hold_days", days(hold_days))?,
         auto_credit: at("auto_credit", yes_or_no(auto_credit))?,
         auto_payout: at("auto_payout", yes_or_no(auto_payout))?,
+        timezone: None,
     })
 }
 

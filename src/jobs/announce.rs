@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::{Definition, Runner};
 use crate::engine::{Engine, EngineError, PlanAsk, Tally, Work, short_hash};
-use crate::store::StoreError;
+use crate::store::{NewRun, StoreError};
 
 /// The trigger of a run that announces what another one will do.
 pub const PREVIEW: &str = "preview";
@@ -39,8 +39,11 @@ impl Runner {
             return Ok(());
         }
         let mut tx = self.engine.store.begin().await?;
-        let preview =
-            |instant: &&DateTime<Utc>| self.new_run(job, PREVIEW, Some(**instant), "schedule");
+        // Told twice would be worse than not told.
+        let preview = |instant: &&DateTime<Utc>| NewRun {
+            max_attempts: 1,
+            ..self.new_run(job, PREVIEW, Some(**instant), "schedule")
+        };
         tx.runs_insert(&missing.iter().map(preview).collect::<Vec<_>>(), now).await?;
         tx.commit().await
     }

@@ -10,7 +10,7 @@ use tracing::info;
 use super::{CatalogError, Definition, NotPlanned, Runner};
 use crate::domain::{OrgId, RunId};
 use crate::engine::{EngineError, PlanError, Work, short_hash};
-use crate::store::{PlanRow, StoreError, Tx};
+use crate::store::{NewRun, PlanRow, StoreError, Tx};
 
 /// Differences between a plan and the world that are named.
 const MOST_NAMED: usize = 20;
@@ -115,7 +115,9 @@ impl Runner {
         if let Some(run_id) = tx.run_open(&job.job_id).await? {
             return Err(JobError::UnderWay { job_id: job.job_id.clone(), run_id });
         }
+        let plan_hash = plan.as_ref().map(|plan| plan.plan_hash.clone());
         let run = self.new_run(job, "manual", None, work.actor.as_str());
+        let run = NewRun { plan_hash, ..run };
         tx.run_insert(&run, self.engine.clock.now()).await?;
         let act = ("job.run_requested", job.job_id.as_str());
         if let Some(plan) = &plan
@@ -124,8 +126,7 @@ impl Runner {
             let hash = short_hash(&plan.plan_hash).to_owned();
             return Err(EngineError::from(PlanError::Taken { hash }).into());
         }
-        let hash = plan.map(|plan| plan.plan_hash);
-        let detail = json!({ "runId": run.run_id, "plan": hash });
+        let detail = json!({ "runId": run.run_id, "plan": run.plan_hash });
         self.keep_acts(&mut tx, &orgs, work, act, &detail).await?;
         tx.commit().await?;
         info!(event = "job.run.requested", job_id = job.job_id, run_id = %run.run_id,
@@ -143,12 +144,12 @@ impl Runner {
         org: &OrgId,
         (job_id, instant): (&str, Option<DateTime<Utc>>),
     ) -> Result<PlanRow, JobError> {
-        let (job, _) = self.own_job(Some(org), job_id).await?;
+        let (job, orgs) = self.own_job(Some(org), job_id).await?;
         let plan = self.make_plan(work, job, instant).await??;
         let mut tx = self.engine.store.begin().await?;
         let act = ("job.planned", job.job_id.as_str());
         let detail = json!({ "plan": plan.plan_hash, "plannedFor": plan.planned_for });
-        self.engine.keep_act(&mut tx, org, work, act, detail).await?;
+        self.keep_acts(&mut tx, &orgs, work, act, &detail).await?;
         tx.commit().await?;
         Ok(plan)
     }

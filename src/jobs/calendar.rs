@@ -231,11 +231,11 @@ impl Calendar {
     }
 
     fn rolled(&self, day: NaiveDate, roll: Roll) -> Option<NaiveDate> {
-        let moved = (0..=FARTHEST_ROLL).filter_map(|days| match roll {
+        let mut moved = (0..=FARTHEST_ROLL).filter_map(|days| match roll {
             Roll::Next => day.checked_add_days(Days::new(days)),
             Roll::Previous => day.checked_sub_days(Days::new(days)),
         });
-        moved.into_iter().find(|day| self.is_business_day(*day))
+        moved.find(|day| self.is_business_day(*day))
     }
 
     fn is_business_day(&self, day: NaiveDate) -> bool {

@@ -14,7 +14,7 @@ use super::{
     reconcile_transfers, release_holds, request_payouts, submit_transfers,
 };
 use crate::domain::{Actor, Gate};
-use crate::engine::{EngineError, Reach, Tally, Work};
+use crate::engine::{Counts, EngineError, Reach, Tally, Work};
 use crate::store::{NewRun, RunEnd, RunLease, RunRow, StoreError};
 
 /// How long a run may take to stop between two batches after it was told to; then it is cut off.
@@ -148,7 +148,11 @@ impl Runner {
             stopped = Stopped::Shutdown;
         }
         let early = stop.is_cancelled() || self.abort.is_cancelled();
-        let end = run_end(job.kind, &outcome, tally, (stopped, early));
+        let cut_off = self.abort.is_cancelled() || stopped == Stopped::CutOff;
+        let mut end = run_end(job.kind, &outcome, tally, (stopped, early));
+        if cut_off || outcome.is_err() {
+            count_so_far(&mut end.0, seen.progress.counts());
+        }
         let verdict = self.judge(job, &assignment, &outcome, &end.0, stopped);
         self.finish(job, &assignment, &end, verdict, &seen).await?;
         let row = self.engine.store.run(&lease.run_id).await?;
@@ -316,7 +320,8 @@ fn may_pass(error: &StoreError) -> bool {
     slow || error.is_transient() || error.is_out_of_reach()
 }
 
-/// What was refused once is refused again; what failed may pass.
+/// What was refused once is refused again, and what is unusual waits for a person; what failed may
+/// pass.
 fn is_worth_another_try(error: &EngineError) -> bool {
     !error.is_refusal() && !error.is_final()
 }
@@ -355,6 +360,15 @@ fn run_end(
         error,
     };
     (end, tally)
+}
+
+/// What a run did before it failed stays done, and is counted.
+fn count_so_far(end: &mut RunEnd, so_far: Counts) {
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    end.seen = end.seen.max(count(so_far.seen));
+    end.acted = end.acted.max(count(so_far.acted));
+    end.skipped = end.skipped.max(count(so_far.skipped));
+    end.failed = end.failed.max(count(so_far.failed));
 }
 
 /// An error and its causes, on one line.

@@ -36,7 +36,7 @@ pub use planning::NotPlanned;
 pub use policy::{Misfire, MisfirePolicy, Overlap, Retry, Span};
 pub use pulse::Pulse;
 pub use runner::{RunError, Runner, RunnerSettings};
-pub use schedule::{Dst, Due, Schedule, ScheduleError};
+pub use schedule::{Dst, Due, Schedule, ScheduleError, Vanished};
 pub use seen::{count_from_zero, count_payouts};
 pub use standing::JobStanding;
 pub use tick::REPLICA_GONE;

@@ -158,7 +158,8 @@ impl Runner {
         let job = self.catalog.job(job_id)?;
         self.rescue().await?;
         let run = self.new_run(job, "manual", None, requested_by.as_str());
-        let run = NewRun { max_attempts: 1, ..run };
+        let plan_hash = plan.map(|plan| plan.plan_hash.clone());
+        let run = NewRun { max_attempts: 1, plan_hash, ..run };
         let lease = self.new_lease(run.run_id.clone());
         let now = self.engine.clock.now();
         let until = self.lease_until().await?;

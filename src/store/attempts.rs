@@ -21,7 +21,8 @@ const RUNS_LOSE: &str = "
         error_message = 'the process that ran it stopped before it was done; what it began is on record, and the next run goes on from there'
     WHERE run_id IN (SELECT r.run_id FROM job_runs r
                      WHERE r.state = 'running' AND r.lease_until < $1 {lock-free:r})
-    RETURNING run_id, job_id, trigger_kind, state, attempt, worker_id, lease_token, started_at, error_code,
+    RETURNING run_id, job_id, trigger_kind, state, attempt, worker_id, lease_token, started_at,
+              error_code,
               error_message";
 const RUNS_EXPIRED: &str =
     "SELECT run_id FROM job_runs WHERE state = 'running' AND lease_until < $1 LIMIT 1";

@@ -12,12 +12,26 @@ use crate::domain::{
     ProgramStatus, WalletKey, WalletStatus,
 };
 
-// $1 org; the rows are time zones and the period that is now in each. `$method` says which of the
+// An automatic payout of the period, whatever became of it; or one of a period as long that holds the
+// instant: it was named in another zone, before somebody changed the zone. Whatever the zone, its name
+// is among the few from `earliest` to `latest`, so that the index finds it.
+macro_rules! paid_in_period {
+    () => { "EXISTS (
+               SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
+                  AND o.currency = w.currency AND o.origin = 'auto'
+                  AND o.period >= periods.earliest AND o.period <= periods.latest
+                  AND (o.period = periods.period
+                       OR (LENGTH(o.period) = LENGTH(periods.period)
+                           AND o.period_from <= periods.instant
+                           AND o.period_until > periods.instant)))" };
+}
+
+// $1 org; the rows are time zones, the period that is now in each, and now. `$method` says which of the
 // affiliate's methods it is about.
 macro_rules! candidates {
-    ($($tail:literal),+) => { candidates!(@ "m.is_default = 1", $($tail),+) };
-    (@ $method:literal, $($tail:literal),+) => { concat!("
-    WITH periods(timezone, period) AS MATERIALIZED ({rows})
+    ($($tail:expr),+) => { candidates!(@ "m.is_default = 1", $($tail),+) };
+    (@ $method:literal, $($tail:expr),+) => { concat!("
+    WITH periods(timezone, period, instant, earliest, latest) AS MATERIALIZED ({rows})
     SELECT w.affiliate_id, w.currency, w.program_id, w.available_minor,
            w.status AS wallet_status, a.status AS affiliate_status, p.status AS program_status,
            p.timezone, p.auto_payout, pc.min_payout_minor, pc.approval_minor, p.max_payouts_run,
@@ -29,10 +43,7 @@ macro_rules! candidates {
               AND o.status = 'completed'
             ORDER BY o.payout_id DESC LIMIT 1) AS last_destination_id,
            ", halted!("$1", "m.kind", "w.program_id"), " AS halted,
-           CAST(CASE WHEN EXISTS (
-               SELECT 1 FROM payouts o WHERE o.org_id = w.org_id AND o.affiliate_id = w.affiliate_id
-                  AND o.currency = w.currency AND o.origin = 'auto'
-                  AND o.period = periods.period)
+           CAST(CASE WHEN ", paid_in_period!(), "
                THEN 1 ELSE 0 END AS BIGINT) AS paid_in_period
     FROM wallets w
     JOIN affiliates a ON a.org_id = w.org_id AND a.affiliate_id = w.affiliate_id
@@ -47,7 +58,7 @@ macro_rules! candidates {
 
 // A balance of exactly 0 is no candidate. Keyset pages: page 1,000 costs what page 1 does.
 macro_rules! candidates_page {
-    ($which:literal, $lock:literal) => {
+    ($which:expr, $lock:literal) => {
         candidates!(
             $which,
             " AND (w.affiliate_id, w.currency) > ($2, $3)
@@ -61,10 +72,10 @@ macro_rules! candidates_page {
 macro_rules! reached_page {
     ($lock:literal) => {
         candidates_page!(
-            "AND w.available_minor >= pc.min_payout_minor AND w.available_minor > 0
-      AND NOT EXISTS (
-          SELECT 1 FROM payouts r WHERE r.org_id = w.org_id AND r.affiliate_id = w.affiliate_id
-             AND r.currency = w.currency AND r.origin = 'auto' AND r.period = periods.period)",
+            concat!(
+                "AND w.available_minor >= pc.min_payout_minor AND w.available_minor > 0 AND NOT ",
+                paid_in_period!()
+            ),
             $lock
         )
     };
@@ -144,15 +155,24 @@ const MEMBERS: &str = queued!(
 #[derive(Debug, Clone)]
 pub struct ProgramZones(Vec<String>);
 
-/// A zone's name, and the key of the period that is meant there.
-pub type ZonePeriod = (String, String);
+/// The period that is meant in a zone.
+#[derive(Debug, Clone)]
+pub struct ZonePeriod {
+    zone: String,
+    key: String,
+    /// The instant that it is meant for.
+    instant: DateTime<Utc>,
+    /// The earliest and the latest key that it has in any zone.
+    around: (String, String),
+}
 
 impl ProgramZones {
     /// The period of each zone.
     pub fn keys(&self, periods: &Periods) -> Vec<ZonePeriod> {
         let key = |zone: &String| {
             let name = Some(zone.as_str()).filter(|name| !name.is_empty());
-            (zone.clone(), periods.of(name).key)
+            let (instant, key) = (periods.instant, periods.of(name).key);
+            ZonePeriod { zone: zone.clone(), key, instant, around: periods.around() }
         };
         // A list of rows is never empty.
         Self::no_keys().into_iter().chain(self.0.iter().map(key)).collect()
@@ -160,12 +180,20 @@ impl ProgramZones {
 
     /// No period in any zone: nothing was paid in it.
     pub fn no_keys() -> Vec<ZonePeriod> {
-        vec![("no zone".to_owned(), String::new())]
+        vec![ZonePeriod {
+            zone: "no zone".to_owned(),
+            key: String::new(),
+            instant: DateTime::UNIX_EPOCH,
+            around: (String::new(), String::new()),
+        }]
     }
 }
 
 fn rows_of(periods: &[ZonePeriod]) -> Vec<Vec<Value>> {
-    let row = |(zone, key): &ZonePeriod| vec![zone.as_str().into(), key.as_str().into()];
+    let row = |ZonePeriod { zone, key, instant, around }: &ZonePeriod| {
+        let text = |text: &String| Value::from(text.as_str());
+        vec![text(zone), text(key), (*instant).into(), text(&around.0), text(&around.1)]
+    };
     periods.iter().map(row).collect()
 }
 

@@ -23,7 +23,7 @@ const PARTNER_OF: &str =
 
 const PROGRAMS_WANTED: &str = "
     WITH wanted(program_id) AS MATERIALIZED ({rows})
-    SELECT p.program_id, p.title, p.hold_days, p.auto_credit, p.auto_payout,
+    SELECT p.program_id, p.title, p.hold_days, p.auto_credit, p.auto_payout, p.timezone,
            pc.currency, pc.min_payout_minor
     FROM wanted
     CROSS JOIN programs p
@@ -32,7 +32,7 @@ const PROGRAMS_WANTED: &str = "
     ORDER BY p.program_id, pc.place, pc.currency";
 const PROGRAM_INSERT: &str = "
     INSERT INTO programs (org_id, program_id, title, status, hold_days, auto_credit, auto_payout,
-                          created_at) {rows}";
+                          created_at, timezone) {rows}";
 const PROGRAM_CURRENCY_INSERT: &str = "
     INSERT INTO program_currencies (org_id, program_id, currency, min_payout_minor) {rows}";
 
@@ -72,6 +72,7 @@ pub struct ProgramRow {
     pub hold_days: i64,
     pub auto_credit: i64,
     pub auto_payout: i64,
+    pub timezone: Option<String>,
     pub currency: Currency,
     pub min_payout_minor: i64,
 }
@@ -175,6 +176,7 @@ impl Tx {
                 p.auto_credit.into(),
                 p.auto_payout.into(),
                 now.into(),
+                p.timezone.as_deref().into(),
             ]
         };
         sql(PROGRAM_INSERT).run_with(self, &programs.iter().map(row).collect::<Vec<_>>()).await?;

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 
 use super::dialect::sql;
 use super::{Queue, Store, StoreError, SubmissionRow, Tx};
-use crate::domain::{Actor, Halt, HaltScope, OrgId};
+use crate::domain::{Actor, Halt, HaltScope, MethodKind, OrgId, ProgramId};
 
 // What is halted that a payout falls under, in words: NULL if nothing is. The arguments are its org,
 // its rail and its program.
@@ -91,6 +91,17 @@ pub struct HaltRow {
     pub reason: String,
     pub halted_by: String,
     pub halted_at: DateTime<Utc>,
+}
+
+impl HaltRow {
+    /// Whether money of the org that goes by this rail is halted; without a program, all of it.
+    pub fn covers(&self, kind: MethodKind, program: Option<&ProgramId>) -> bool {
+        match self.scope {
+            HaltScope::Everything | HaltScope::Org => true,
+            HaltScope::Provider => self.subject == kind.as_str(),
+            HaltScope::Program => program.is_some_and(|program| self.subject == program.as_str()),
+        }
+    }
 }
 
 impl Store {

@@ -91,7 +91,7 @@ pub use sealed::{SEALED, SealedAnew, SealedColumn, Tried};
 pub use seen::{JobStanding, Observer, OpenPayouts, Passed};
 pub use submissions::{CheckRecord, InReview, NewSubmission, SendRecord, SubmissionRow};
 pub use transfers::{MovedTransfer, NewTransfer, Transfer, TransferNews};
-pub use usage::{PaidByRun, UsageDay, UsageRow};
+pub use usage::{AskedByRun, PaidByRun, UsageDay, UsageRow};
 pub use verifications::{FailedMethod, NewVerification, Starts, VerificationRow};
 pub use wallets::{WalletEntryRow, WalletFilter, WalletMove, WalletRow};
 

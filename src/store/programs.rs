@@ -11,7 +11,8 @@ use crate::domain::{
 
 macro_rules! programs {
     ($($tail:literal),+) => { concat!("
-    SELECT p.program_id, p.title, p.status, p.hold_days, p.auto_credit, p.auto_payout, p.created_at
+    SELECT p.program_id, p.title, p.status, p.hold_days, p.auto_credit, p.auto_payout, p.timezone,
+           p.created_at
     FROM programs p WHERE p.org_id = $1 ", $($tail),+) };
 }
 const PROGRAM: &str = programs!("AND p.program_id = $2");
@@ -25,11 +26,12 @@ const TERMS: &str = "
     ORDER BY pc.program_id, pc.place, pc.currency";
 const PROGRAM_SET: &str = "
     INSERT INTO programs (org_id, program_id, title, status, hold_days, auto_credit, auto_payout,
-                          created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                          created_at, timezone)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     ON CONFLICT (org_id, program_id) DO UPDATE
     SET title = excluded.title, status = excluded.status, hold_days = excluded.hold_days,
-        auto_credit = excluded.auto_credit, auto_payout = excluded.auto_payout";
+        auto_credit = excluded.auto_credit, auto_payout = excluded.auto_payout,
+        timezone = excluded.timezone";
 const CURRENCY_SET: &str = "
     INSERT INTO program_currencies (org_id, program_id, currency, min_payout_minor, approval_minor,
                                     place)
@@ -67,6 +69,8 @@ pub struct ProgramStand {
     pub hold_days: i64,
     pub auto_credit: i64,
     pub auto_payout: i64,
+    /// The zone of its periods and days; without one it is the job's.
+    pub timezone: Option<String>,
     pub created_at: DateTime<Utc>,
 }
 
@@ -192,7 +196,8 @@ impl Tx {
     pub async fn program_set(&mut self, org: &OrgId, p: &ProgramStand) -> Result<(), StoreError> {
         let upsert = sql(PROGRAM_SET).bind(org).bind(&p.program_id).bind(p.title.as_str());
         let upsert = upsert.bind(&p.status).bind(p.hold_days).bind(p.auto_credit);
-        upsert.bind(p.auto_payout).bind(p.created_at).run(self).await?;
+        let upsert = upsert.bind(p.auto_payout).bind(p.created_at);
+        upsert.bind(p.timezone.as_deref()).run(self).await?;
         Ok(())
     }
 

@@ -16,7 +16,8 @@ use crate::domain::{
 macro_rules! payouts {
     ($($tail:literal),+) => { concat!("
     SELECT p.payout_id, p.affiliate_id, p.program_id, p.currency, p.amount_minor, p.method_kind,
-           p.status, p.origin, p.period, p.run_id, p.retry_of, r.payout_id AS retried_as,
+           p.status, p.origin, p.period, p.period_from, p.period_until, p.run_id, p.retry_of,
+           r.payout_id AS retried_as,
            p.requested_by, p.requested_at, p.updated_at, p.waiting_for, p.note, p.failure_code,
            p.failure_message, p.requires_approval, p.approval_reasons, p.approved_by, p.approved_at
     FROM payouts p
@@ -101,6 +102,10 @@ pub struct PayoutRow {
     pub status: PayoutStatus,
     pub origin: PayoutOrigin,
     pub period: Option<String>,
+    /// The first instant of the period.
+    pub period_from: Option<DateTime<Utc>>,
+    /// The first instant after it.
+    pub period_until: Option<DateTime<Utc>>,
     pub run_id: Option<String>,
     pub retry_of: Option<PayoutId>,
     pub retried_as: Option<PayoutId>,

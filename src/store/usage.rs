@@ -5,7 +5,7 @@ use sqlx::FromRow;
 
 use super::dialect::{Value, sql};
 use super::{Store, StoreError, Tx};
-use crate::domain::{Currency, Holder, OrgId, RunId};
+use crate::domain::{Currency, Holder, OrgId, ProgramId, RunId};
 
 /// Stands for all currencies: the row that counts payouts, and that is held.
 const ALL: &str = "*";
@@ -42,6 +42,22 @@ const PAID_BY_RUNS: &str = "
     FROM latest CROSS JOIN payouts p
     WHERE p.org_id = $1 AND p.run_id = latest.run_id
     GROUP BY p.run_id, p.currency ORDER BY p.run_id, p.currency";
+
+// What a run asked for so far: an attempt before this one may have.
+const ASKED_BY_RUN: &str = "
+    SELECT p.program_id, p.currency, COUNT(*) AS payouts,
+           CAST(SUM(p.amount_minor) AS BIGINT) AS amount_minor
+    FROM payouts p WHERE p.org_id = $1 AND p.run_id = $2
+    GROUP BY p.program_id, p.currency ORDER BY p.program_id, p.currency";
+
+/// What a run asked for so far, of a program in one currency.
+#[derive(Debug, Clone, FromRow)]
+pub struct AskedByRun {
+    pub program_id: ProgramId,
+    pub currency: Currency,
+    pub payouts: i64,
+    pub amount_minor: i64,
+}
 
 /// What a run asked for in one currency.
 #[derive(Debug, Clone, FromRow)]
@@ -128,6 +144,18 @@ impl Store {
     ) -> Result<Vec<PaidByRun>, StoreError> {
         let query = sql(PAID_BY_RUNS).bind(org).bind(job_id).bind(run).bind(runs);
         query.read_all(&self.pools).await
+    }
+
+    /// What a run asked for so far in an org: an attempt before this one may have.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn asked_by_run(
+        &self,
+        org: &OrgId,
+        run: &RunId,
+    ) -> Result<Vec<AskedByRun>, StoreError> {
+        sql(ASKED_BY_RUN).bind(org).bind(run).read_all(&self.pools).await
     }
 }
 

@@ -168,9 +168,11 @@ fn an_affiliate_is_told_every_gate_with_its_numbers(place: Place) {
     let decision = &told["decisions"][0];
     assert_eq!(decision["paid"], false);
     assert_eq!(decision["failing_gates"].as_array().map(Vec::len), Some(3));
-    assert!(told["job"]["next_due"].is_string(), "{told}");
+    assert!(told["job"]["next_due"].is_null() && told["job"]["next_instant"].is_string(), "{told}");
+    assert!(told["job"]["why_none"].as_str().is_some_and(|why| why.contains("off")), "{told}");
+    assert!(decision["run_id"].is_string() && told["wallets"][0]["expected"].is_string(), "{told}");
     let table = place.run(&["affiliate", "explain", "aff-00072"]).code(0);
-    for words in ["next due: ", "would not be paid now", "at least 100.00 USD", "FAIL"] {
+    for words in ["next due: ", "would not be paid", "at least 100.00 USD", "FAIL"] {
         assert!(table.out.contains(words), "{}", table.out);
     }
     // Enrolled, and without any commission: there is nothing to explain, and that is said.

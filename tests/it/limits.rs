@@ -112,7 +112,8 @@ on_both! {
         let expected = [("c", "above_payout_limit"), ("e", "run_limit_reached")];
         let expected = expected.map(|(name, gate)| (name.to_owned(), gate.to_owned()));
         assert_eq!(skipped(h, &run).await, expected);
-        let hits = told(h, "limit.hit").await;
+        let mut hits = told(h, "limit.hit").await;
+        hits.sort_by_key(|hit| hit["limit"].to_string());
         let limits: Vec<_> = hits.iter().map(|hit| hit["limit"].as_str()).collect();
         // Of the large one both limits kept it: each is told once, with its numbers.
         assert_eq!(limits, [Some("above_payout_limit"), Some("run_limit_reached")], "{hits:?}");
@@ -121,6 +122,18 @@ on_both! {
         // The next run begins anew; who was paid is not due in this period again.
         let (_, tally) = run_by(h, by_two, 2).await;
         assert_eq!((tally.acted, tally.skipped["above_payout_limit"].count), (1, 1));
+    }
+
+    async fn a_run_that_is_tried_again_has_spent_what_it_asked_for_before(h: &Harness) {
+        earners(h, &[("a", 2_000), ("b", 2_000), ("c", 2_000)]).await;
+        let limits = Limits { amount_per_run: amounts(4_000), ..Limits::default() };
+        let rules = Rules { limits, ..rules("weekly", "2026-W10") };
+        let (run_id, tally) = run_by(h, rules.clone(), 10).await;
+        assert_eq!(tally.acted, 2);
+        h.change("DELETE FROM decisions WHERE affiliate_id = 'c'").await;
+        let again = AutoRequest { run_id, rules, plan: None, page: 10 };
+        let tally = h.engine.request_automatic(&h.work(), &h.org, &again).await.expect("an end");
+        assert_eq!((tally.acted, tally.skipped["run_limit_reached"].count), (0, 1));
     }
 
     async fn a_day_is_that_of_the_holders_zone_and_counts_what_was_asked(h: &Harness) {
@@ -229,6 +242,7 @@ on_both! {
             first_payout: false,
         };
         let by_job = Rules { approval, ..rules("weekly", "2026-W10") };
+        h.clock.advance(TimeDelta::minutes(1));
         assert_eq!(run_by(h, by_job, 10).await.1.acted, 2);
         let payouts = h.payouts().await;
         let of = |name: &str| payouts.iter().rev().find(|row| row.affiliate_id.as_str() == name);
@@ -305,7 +319,7 @@ fn runner_with_breaker(h: &Harness) -> Runner {
     h.runner_of(h.engine.clone(), Catalog::load(Some(dir.path())).expect("a job"))
 }
 
-async fn run_now(h: &Harness, runner: &Runner) -> RunRow {
+async fn run_now(_: &Harness, runner: &Runner) -> RunRow {
     let (actor, stop) = (Actor::operator("ana"), CancellationToken::new());
     runner.run_now("weekly", &actor, Reach::Due, &stop).await.expect("a run that took place")
 }

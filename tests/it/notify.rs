@@ -108,7 +108,7 @@ on_both! {
                 "payoutId": payout, "affiliateId": "ana", "program": "creator", "amount": null,
                 "currency": "USD", "status": "pending", "method": "paypal", "origin": "person",
                 "period": null, "retryOf": null, "requestedAt": "2026-03-02T09:00:00.000Z",
-                "failure": null,
+                "failure": null, "approvalReasons": [],
             },
         }));
         assert!(!heard.body.contains("@"), "an address of a payee was told: {}", heard.body);

@@ -5,9 +5,10 @@ use payoutd::domain::{Actor, AffiliateStatus, Gate, MethodStatus, RunId};
 use payoutd::engine::{EngineError, PlanError, Work};
 use payoutd::jobs::{Catalog, Runner};
 use payoutd::store::{PlanRow, RunRow};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Harness, affiliate, program};
+use crate::harness::{Api, Harness, affiliate, program};
 
 const JOB: &str = "auto-payout";
 
@@ -145,7 +146,7 @@ on_both! {
         }
         h.earn("eve", "eve", &[10]).await;
         let plan = plan(h).await;
-        h.earn("eve", "more", &[10]).await;
+        h.earn("eve", "crumb", &[10]).await;
         ready(h, &plan.plan_hash).await.expect("who is not paid may earn");
         h.earn("ana", "more", &[1]).await;
         h.change("UPDATE affiliates SET status = 'suspended' WHERE affiliate_id = 'ben'").await;
@@ -221,6 +222,40 @@ on_both! {
             assert_eq!(paid(h, &run.run_id).await, lines, "round {round}");
             h.clock.advance(TimeDelta::days(3));
         }
+        h.settle_all().await;
+    }
+
+    async fn over_http_a_plan_is_made_looked_at_and_executed_once(h: &Harness) {
+        let (api, staff) = (Api::open(h).await, h.staff());
+        mixed(h, 12, 4).await;
+        let made = api.post(&staff, "/jobs/auto-payout/plan", json!({})).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        let made = made.json();
+        let hash = made["plan"].as_str().expect("a hash");
+        let pays = made["pays"]["count"].as_i64().expect("a count");
+        let page = api.get(&staff, &format!("/plans/{}?which=paid&limit=1", &hash[..8])).await.ok();
+        assert!(page["nextCursor"].is_string() && page["data"][0]["amount"].is_number(), "{page}");
+        let skipped = api.get(&staff, &format!("/plans/{hash}?which=skipped")).await.ok();
+        assert!(skipped["data"].as_array().expect("rows").iter().all(|row| row["amount"].is_null()));
+        let queued = api.post(&staff, "/jobs/auto-payout/run", json!({ "plan": hash })).await;
+        assert_eq!(queued.status, 202, "{queued:?}");
+        let again = api.post(&staff, "/jobs/auto-payout/run", json!({ "plan": hash })).await;
+        assert_eq!((again.status, again.code().as_str()), (409, "plan_executed"));
+        let (runner, stop) = (runner(h), CancellationToken::new());
+        for run in runner.queued().await.expect("runs") {
+            runner.run_queued(&run, &stop).await.expect("a run");
+        }
+        assert_eq!(h.count("payouts").await, pays);
+        h.earn("aff-0003", "more", &[5_000]).await;
+        let made = api.post(&staff, "/jobs/auto-payout/plan", json!({})).await.json();
+        h.change("UPDATE wallets SET status = 'frozen'").await;
+        let run = json!({ "plan": made["plan"] });
+        let stale = api.post(&staff, "/jobs/auto-payout/run", run).await;
+        assert_eq!((stale.status, stale.code().as_str()), (409, "stale_plan"));
+        assert!(stale.json()["errors"].as_array().is_some_and(|errors| !errors.is_empty()), "{stale:?}");
+        let other = "0123456789";
+        assert_eq!(api.get(&staff, &format!("/plans/{other}")).await.status, 404);
+        h.change("UPDATE wallets SET status = 'active'").await;
         h.settle_all().await;
     }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::{Harness, program};
 
 /// A catalog of one job, written by hand.
-fn catalog(job_id: &str, text: &str) -> Catalog {
+pub fn catalog(job_id: &str, text: &str) -> Catalog {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join(format!("{job_id}.toml")), text).expect("written");
     Catalog::load(Some(dir.path())).expect("a job")
@@ -27,24 +27,24 @@ fn runner(h: &Harness) -> Runner {
     h.runner_of(h.engine.clone(), hourly())
 }
 
-async fn history(h: &Harness, job_id: &str) -> Vec<RunRow> {
+pub async fn history(h: &Harness, job_id: &str) -> Vec<RunRow> {
     let mut runs = h.store.runs_history(job_id, "", 100).await.expect("runs");
     runs.sort_by_key(|run| run.scheduled_for);
     runs
 }
 
-async fn states(h: &Harness, job_id: &str) -> Vec<String> {
+pub async fn states(h: &Harness, job_id: &str) -> Vec<String> {
     history(h, job_id).await.into_iter().map(|run| run.state).collect()
 }
 
-async fn work_off(runner: &Runner) {
+pub async fn work_off(runner: &Runner) {
     for run in runner.queued().await.expect("runs") {
         runner.run_queued(&run, &CancellationToken::new()).await.expect("a run");
     }
 }
 
 /// Takes a run of a job in hand, for `lease`, as a process that then dies.
-async fn start_and_die(h: &Harness, job_id: &str, lease: TimeDelta) -> RunLease {
+pub async fn start_and_die(h: &Harness, job_id: &str, lease: TimeDelta) -> RunLease {
     let run = NewRun {
         run_id: h.clock.mint(),
         job_id: job_id.to_owned(),

@@ -90,8 +90,8 @@ pub(super) fn start_of(zone: Tz, day: NaiveDate) -> Option<DateTime<Utc>> {
     // In a gap: the change is within a day and a half around what UTC calls midnight.
     let after = midnight.checked_sub_days(Days::new(2))?.and_utc();
     let until = midnight.checked_add_days(Days::new(2))?.and_utc();
-    let gaps = changes(zone, after, until).filter(|change| change.is_gap());
-    gaps.into_iter().find(|gap| gap.to > midnight).map(|gap| gap.at)
+    let mut gaps = changes(zone, after, until).filter(|change| change.is_gap());
+    gaps.find(|gap| gap.to > midnight).map(|gap| gap.at)
 }
 
 #[cfg(test)]

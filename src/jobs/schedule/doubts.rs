@@ -5,7 +5,7 @@ use std::iter::successors;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike, Utc};
 
 use super::clocks::{self, Change};
-use super::{Schedule, ScheduleError};
+use super::{Schedule, ScheduleError, Vanished};
 use croner::JobType;
 
 /// Changes of the clocks are looked at in these years. They do not depend on today: a file that is
@@ -29,7 +29,7 @@ impl Schedule {
             return None;
         }
         let gaps = self.changes().filter(|change| change.is_gap());
-        for gap in gaps.into_iter() {
+        for gap in gaps {
             let lost = self.local_times(gap.from, gap.to);
             let Some(first) = lost.first() else { continue };
             let moved = gap.at.checked_sub_signed(TimeDelta::seconds(1));
@@ -44,7 +44,7 @@ impl Schedule {
                     "Choose times outside of it, or a single time, which then runs at its end",
                 )
             };
-            return Some(ScheduleError::Vanishes {
+            return Some(ScheduleError::Vanishes(Box::new(Vanished {
                 pattern: self.pattern.clone(),
                 zone: self.zone,
                 lost: list(&lost),
@@ -53,7 +53,7 @@ impl Schedule {
                 to: time(gap.to),
                 why,
                 instead,
-            });
+            })));
         }
         None
     }
@@ -77,8 +77,8 @@ impl Schedule {
         if self.is_hourly() || self.is_one_time() {
             return None;
         }
-        let overlaps = self.changes().filter(|change| !change.is_gap() && change.at > now);
-        overlaps.into_iter().find_map(|overlap| {
+        let mut overlaps = self.changes().filter(|change| !change.is_gap() && change.at > now);
+        overlaps.find_map(|overlap| {
             let twice = self.local_times(overlap.to, overlap.from);
             let day = twice.first()?.date();
             Some(format!(

@@ -70,19 +70,25 @@ pub enum ScheduleError {
     Never { pattern: String, calendar: Option<String> },
     #[error("[calendar] {0}")]
     Calendar(#[from] CalendarError),
-    #[error(
-        "\"{pattern}\" loses {lost} when the clocks of {zone} go forward, as on {day} from {from} to {to}: {why}. {instead}, or write dst = \"skip\" if nothing needs to run for them"
-    )]
-    Vanishes {
-        pattern: String,
-        zone: Tz,
-        lost: String,
-        day: NaiveDate,
-        from: String,
-        to: String,
-        why: &'static str,
-        instead: &'static str,
-    },
+    #[error(transparent)]
+    Vanishes(Box<Vanished>),
+}
+
+/// Times that a change of the clocks leaves out, and that nothing would run for.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "\"{pattern}\" loses {lost} when the clocks of {zone} go forward, as on {day} from {from} to {to}: {why}. {instead}, or write dst = \"skip\" if nothing needs to run for them"
+)]
+pub struct Vanished {
+    pub pattern: String,
+    pub zone: Tz,
+    pub lost: String,
+    pub day: NaiveDate,
+    /// What the clocks were about to show, and what they show instead.
+    pub from: String,
+    pub to: String,
+    pub why: &'static str,
+    pub instead: &'static str,
 }
 
 fn beside(calendar: &Option<String>) -> String {

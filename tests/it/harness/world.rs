@@ -45,6 +45,7 @@ pub fn program(id: &str) -> NewProgram {
         hold_days: 0,
         auto_credit: true,
         auto_payout: true,
+        timezone: None,
     }
 }
 

@@ -223,6 +223,13 @@ fn jobs(world: &World) -> Vec<Row> {
         pays(post("/jobs/{jobId}/plan", write, 201)),
         get("/plans/{hash}", read).id("hash", &world.plan),
         pays(post("/jobs/{jobId}/run", write, 202)),
+        pays(post("/jobs/{jobId}/backfill", write, 200)).body(json!({
+            "from": "2026-02-20T00:00:00Z", "to": "2026-03-01T00:00:00Z", "dryRun": true,
+            "reason": "the bank was closed",
+        })),
+        // It succeeded.
+        of_run(post("/runs/{runId}/cancel", write, 409)).body(json!({ "reason": "no more" })),
+        of_run(post("/runs/{runId}/retry", write, 409)).body(json!({ "reason": "once more" })),
         get("/runs", read),
         of_run(get("/runs/{runId}", read)),
         of_run(get("/runs/{runId}/decisions", read)),
