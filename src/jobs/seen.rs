@@ -269,7 +269,8 @@ fn passed_over(
 /// The reason as a label: there are few of them.
 fn word(reason: &str) -> &'static str {
     let known = [
-        ("misfire", "misfire_window"),
+        ("misfire_window", "misfire_window"),
+        ("misfire", "misfire"),
         ("overlap", "overlap"),
         ("paused", "paused"),
         ("orphaned", "orphaned"),
@@ -391,7 +392,7 @@ pub fn count_from_zero<'a>(jobs: impl Iterator<Item = &'a Definition>) {
             counter!("payoutd_job_items_total", "job_id" => job_id.clone(), "outcome" => outcome)
                 .absolute(0);
         }
-        for reason in ["misfire_window", "overlap", "paused"] {
+        for reason in ["misfire", "misfire_window", "overlap", "paused"] {
             counter!("payoutd_job_missed_total", "job_id" => job_id.clone(), "reason" => reason)
                 .absolute(0);
         }
@@ -420,7 +421,8 @@ mod tests {
     #[test]
     fn a_reason_becomes_one_of_few_words() {
         for (reason, label) in [
-            ("misfire: noticed too late", "misfire_window"),
+            ("misfire: noticed too late", "misfire"),
+            ("misfire_window: noticed more than 7days late", "misfire_window"),
             ("overlap: the run before it was still running", "overlap"),
             ("paused by ann: holidays", "paused"),
             ("orphaned: no replica has this job any more", "orphaned"),
