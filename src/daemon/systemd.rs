@@ -71,6 +71,7 @@ impl Told {
             self.status = Some((at, health));
             says.push(NotifyState::Status(match health {
                 Health::Fresh => "looking at the schedules",
+                Health::Stale if !self.ready => "starting: the schedules were not looked at yet",
                 Health::Stale => "the schedules are not being looked at: see the log",
                 Health::Stopping => "finishing what is in hand",
             }));
