@@ -270,13 +270,8 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
         return output.json(&value);
     }
     output.text(&payout_table(std::slice::from_ref(&payout)))?;
-    if let (Some(key), Some(from), Some(until)) =
-        (&payout.period, payout.period_from, payout.period_until)
-    {
-        output.text(&format!("\nfor {key}: from {} until {}", time(from), time(until)))?;
-    }
-    if let Some(waits_for) = waits_for {
-        output.text(&format!("\n{waits_for}"))?;
+    for words in [period_of(&payout), waits_for].into_iter().flatten() {
+        output.text(&format!("\n{words}"))?;
     }
     let rows = events.iter().map(|event| {
         vec![
@@ -307,6 +302,13 @@ async fn show(app: &App, output: Output, org: &OrgId, id: &PayoutId) -> anyhow::
     output.text(&format!("\n{}", table(&headings, &[], rows.collect())))?;
     let rows = lines.iter().map(|line| vec![item_of(line), amount(line.amount_minor)]);
     output.text(&format!("\n{}", table(&["pays commission", "amount"], &[1], rows.collect())))
+}
+
+/// The period that an automatic payout belongs to, with its interval.
+fn period_of(payout: &PayoutRow) -> Option<String> {
+    let (from, until) = (payout.period_from?, payout.period_until?);
+    let key = payout.period.as_ref()?;
+    Some(format!("for {key}: from {} until {}", time(from), time(until)))
 }
 
 /// What a line pays, or nets.

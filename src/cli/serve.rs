@@ -74,7 +74,9 @@ pub(super) async fn stand(
     if only != Some(Role::Api) {
         app.runner.pulse.expect();
     }
-    let systemd = tokio::spawn(daemon::tell_systemd(app.runner.clone(), stop.clone()));
+    let over = CancellationToken::new();
+    let systemd = daemon::tell_systemd(app.runner.clone(), stop.clone(), over.clone());
+    let systemd = tokio::spawn(systemd);
     let notifier = desk.notifier.clone();
     let served = listener.map(|listener| tokio::spawn(http::serve(listener, desk, stop.clone())));
     let drained = if only == Some(Role::Api) {
@@ -86,7 +88,8 @@ pub(super) async fn stand(
     if let Some(served) = served {
         served.await?;
     }
-    systemd.abort();
+    over.cancel();
+    systemd.await?;
     drained
 }
 

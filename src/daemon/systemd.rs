@@ -71,6 +71,7 @@ impl Told {
             self.status = Some((at, health));
             says.push(NotifyState::Status(match health {
                 Health::Fresh => "looking at the schedules",
+                Health::Stale if !self.ready => "starting: the schedules were not looked at yet",
                 Health::Stale => "the schedules are not being looked at: see the log",
                 Health::Stopping => "finishing what is in hand",
             }));
@@ -79,13 +80,15 @@ impl Told {
     }
 }
 
-/// Tells systemd how the process is, until it is dropped. Beginning with `stop` it is on its way out.
-pub async fn tell_systemd(runner: Runner, stop: CancellationToken) {
+/// Tells systemd how the process is, until it is `over`. Beginning with `stop` it is on its way out,
+/// and that is said in any case.
+pub async fn tell_systemd(runner: Runner, stop: CancellationToken, over: CancellationToken) {
     let half = sd_notify::watchdog_enabled().map(|limit| limit / 2);
     let glance = half.map_or(GLANCE, |half| GLANCE.min(half / 2)).max(Duration::from_millis(10));
     let (began, mut told, mut failed) = (Instant::now(), Told::default(), false);
     loop {
-        let health = if stop.is_cancelled() || runner.pulse.draining() {
+        let stops = stop.is_cancelled() || over.is_cancelled() || runner.pulse.draining();
+        let health = if stops {
             Health::Stopping
         } else if runner.pulse.is_fresh(runner.engine.clock.now()) {
             Health::Fresh
@@ -99,7 +102,14 @@ pub async fn tell_systemd(runner: Runner, stop: CancellationToken) {
         {
             warn!(event = "systemd.failed", %cause);
         }
-        tokio::time::sleep(glance).await;
+        if over.is_cancelled() && told.stopping {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(glance) => {}
+            () = stop.cancelled(), if !told.stopping => {}
+            () = over.cancelled() => {}
+        }
     }
 }
 

@@ -142,6 +142,7 @@ impl Engine {
     fn outgoing_of(&self, claimed: &Claimed) -> Outgoing {
         let Claimed { row, transfers, heard, .. } = claimed;
         let mut outgoing = outgoing(row, transfers, self.clock.now());
+        outgoing.leave = self.leave_of(row);
         for (item, transfer) in outgoing.items.iter_mut().zip(transfers) {
             item.heard = heard.get(&transfer.transfer_id).cloned().unwrap_or_default();
         }

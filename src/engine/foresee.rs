@@ -1,5 +1,5 @@
-//! Foreseeing: what a run would decide, wallet by wallet, by the walk by which it decides. Nothing is
-//! locked, and nothing written.
+//! Foreseeing: what a run would decide, wallet by wallet, by the walk by which it decides. Nothing
+//! is locked, and nothing written.
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ use super::outcome::Stamp;
 use super::sending::{HALTED, Lane, count_waiting};
 use super::{Engine, EngineError, Tally, Work};
 use crate::domain::{Halt, HaltScope, OrgId, ProgramId, Scope};
-use crate::providers::{Problem, Provider};
+use crate::providers::{Leave, Problem, Provider};
 use crate::store::{QueuedPayout, SubmissionRow, Transfer, Tx};
 
 impl Engine {
@@ -92,9 +92,18 @@ impl Engine {
         Ok(halts.iter().any(|halt| halt.covers(lane.kind, None)))
     }
 
+    /// What a rail asks right before a submission's bytes leave.
+    pub(super) fn leave_of(&self, row: &SubmissionRow) -> Leave {
+        let (engine, row) = (self.clone(), row.clone());
+        Leave::asked(move || {
+            let (engine, row) = (engine.clone(), row.clone());
+            async move { engine.holds_back(&row).await }
+        })
+    }
+
     /// What keeps a submission's bytes from leaving at this moment. If that cannot be found out,
     /// they stay.
-    pub(super) async fn holds_back(&self, row: &SubmissionRow) -> Option<Problem> {
+    async fn holds_back(&self, row: &SubmissionRow) -> Option<Problem> {
         match self.store.submission_halted(row).await {
             Ok(None) => None,
             Ok(Some(what)) => Some(Problem::new(HALTED, format!("halted: {what}"))),

@@ -1,5 +1,5 @@
-//! What a plan sums up to: in each org, by rail and by gate, against limits, and against what the rails
-//! can spend.
+//! What a plan sums up to: in each org, by rail and by gate, against limits, and against what the
+//! rails can spend.
 
 use std::collections::BTreeMap;
 

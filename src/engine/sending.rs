@@ -173,16 +173,16 @@ impl Rails {
 }
 
 /// Sends once, and again only while the provider says "slow down": a 429 took nothing. Before each
-/// try it asks what `holds` it back: nothing leaves after a halt.
-pub(super) async fn send_patiently<F: Future<Output = Option<Problem>>>(
+/// try it asks for leave, as the rail does once it has waited for its turn: nothing leaves after a
+/// halt.
+pub(super) async fn send_patiently(
     provider: &dyn Provider,
     outgoing: &Outgoing,
     body: &str,
-    holds: impl Fn() -> F,
 ) -> Sent {
     let mut pauses = 0;
     loop {
-        if let Some(problem) = holds().await {
+        if let Some(problem) = outgoing.leave.held().await {
             return Sent::NotSent(problem);
         }
         let sent = provider.send(outgoing, body).await;

@@ -12,7 +12,7 @@ use crate::domain::{
     AffiliateId, Destination, GateCheck, Money, OrgId, PayoutId, PayoutOrigin, Reference,
     SubmissionId, TransferState,
 };
-use crate::providers::{Outgoing, OutgoingItem, Problem, Provider};
+use crate::providers::{Leave, Outgoing, OutgoingItem, Problem, Provider};
 use crate::store::{
     NewSubmission, NewTransfer, QueuedPayout, StoreError, SubmissionRow, Transfer, TransferNews, Tx,
 };
@@ -86,6 +86,7 @@ pub(super) fn outgoing(
         sequence: row.sequence,
         sent_at: row.first_sent_at.unwrap_or(now),
         now,
+        leave: Leave::default(),
     }
 }
 

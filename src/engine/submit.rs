@@ -349,6 +349,7 @@ impl Engine {
         }
         let mut outgoing = outgoing(&row, &transfers, now);
         outgoing.attempt += 1;
+        outgoing.leave = self.leave_of(&row);
         let body = provider.render(&outgoing);
         let hash = body_hash(&body);
         let lease_token = self.clock.mint::<BatchId>().to_string();
@@ -380,9 +381,8 @@ impl Engine {
                 }
             }
         };
-        let Planned { provider, outgoing, body, row, .. } = planned;
-        let holds = || self.holds_back(row);
-        let sent = send_patiently(provider.as_ref(), outgoing, body, holds);
+        let Planned { provider, outgoing, body, .. } = planned;
+        let sent = send_patiently(provider.as_ref(), outgoing, body);
         tokio::select! {
             sent = sent => sent,
             () = signs_of_life => unreachable!("they end with the send"),

@@ -155,7 +155,6 @@ pub async fn tell_run(
     let none = OrgTally::default();
     let part = part.unwrap_or(&none);
     let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let sum = |money: Money| json!({ "currency": money.currency, "amount": number(money) });
     let skipped: serde_json::Map<_, _> =
         part.skipped.iter().map(|(why, skips)| (why.clone(), json!(skips.count))).collect();
     let data = json!({
@@ -170,7 +169,7 @@ pub async fn tell_run(
             "seen": part.seen, "acted": part.acted, "skipped": part.skipped_count(),
             "failed": part.failed,
         },
-        "amounts": part.amounts.iter().map(sum).collect::<Vec<_>>(),
+        "amounts": sums(&part.amounts),
         "skipped": skipped,
         "errorCode": told.error.map(|(code, _)| code),
     });

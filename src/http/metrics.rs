@@ -97,6 +97,7 @@ pub(super) async fn show(State(desk): State<Desk>, uri: Uri, request: Request) -
         return no_such_path(uri).await.into_response();
     }
     let mut text = RECORDER.get().map(PrometheusHandle::render).unwrap_or_default();
+    page::name_the_rest(&mut text);
     let standing = tokio::time::timeout(LONGEST, standing(&desk)).await;
     text.push_str(&page_of(&desk, standing.ok().and_then(Result::ok)).text());
     let kind = "text/plain; version=0.0.4; charset=utf-8";

@@ -376,3 +376,16 @@ fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unusual_waits_for_a_person_and_is_not_tried_again() {
+        let (job_id, findings) = ("weekly".to_owned(), "too much".to_owned());
+        assert!(!is_worth_another_try(&EngineError::Anomaly { job_id, findings }));
+        let run_id = "run_1".to_owned();
+        assert!(is_worth_another_try(&EngineError::LeaseLost { run_id }));
+    }
+}

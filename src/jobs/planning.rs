@@ -17,7 +17,8 @@ pub struct NotPlanned {
 }
 
 impl Runner {
-    /// What a plan of the job is made of, or held against; `None` for a job that requests no payouts.
+    /// What a plan of the job is made of, or held against; `None` for a job that requests no
+    /// payouts.
     pub fn plan_ask(
         &self,
         job: &Definition,

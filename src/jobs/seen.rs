@@ -8,7 +8,7 @@ use metrics::{counter, gauge, histogram};
 use tokio::task::JoinHandle;
 use tracing::{Span, error, info, info_span, warn};
 
-use super::{Definition, JobKind, Runner};
+use super::{Definition, JobKind, PREVIEW, Runner};
 use crate::domain::{MethodKind, PayoutStatus, RunId};
 use crate::engine::{OrgTally, Progress, Tally, ToldRun, tell_run};
 use crate::notify::{Pings, Sign};
@@ -76,7 +76,8 @@ impl Seen {
                 .record(lag.as_seconds_f64().max(0.0));
         }
         let words = format!("run {} began ({trigger})\n", lease.run_id);
-        let begun = (attempt == 1)
+        // A preview is no run that anybody waits for.
+        let begun = (attempt == 1 && trigger != PREVIEW)
             .then(|| runner.pings.send(&job.job_id, (Sign::Begins, words), None))
             .flatten();
         Self {
@@ -168,6 +169,10 @@ impl Seen {
         tx.run_trace(&self.lease, &self.trace_id).await?;
         let Some((end, tally)) = ended else { return Ok(()) };
         let failed = matches!(end.state, "failed" | "timed_out");
+        // What a preview has to say, it has announced.
+        if self.trigger == PREVIEW && !failed {
+            return Ok(());
+        }
         let error = end.error.as_ref().map(|(code, message)| (code.as_str(), message.as_str()));
         let told = ToldRun {
             run_id: &self.run_id,
@@ -194,6 +199,9 @@ impl Seen {
 
     /// The sign of life at the end: after the commit.
     fn sign(&self, end: &RunEnd, tally: &Tally, outcome: &str, seconds: f64) {
+        if self.trigger == PREVIEW {
+            return;
+        }
         let well = matches!(outcome, "succeeded" | "partial");
         let sign = if well { Sign::Well } else { Sign::Failed };
         let mut words = format!(
@@ -261,7 +269,8 @@ fn passed_over(
 /// The reason as a label: there are few of them.
 fn word(reason: &str) -> &'static str {
     let known = [
-        ("misfire", "misfire_window"),
+        ("misfire_window", "misfire_window"),
+        ("misfire", "misfire"),
         ("overlap", "overlap"),
         ("paused", "paused"),
         ("orphaned", "orphaned"),
@@ -383,7 +392,7 @@ pub fn count_from_zero<'a>(jobs: impl Iterator<Item = &'a Definition>) {
             counter!("payoutd_job_items_total", "job_id" => job_id.clone(), "outcome" => outcome)
                 .absolute(0);
         }
-        for reason in ["misfire_window", "overlap", "paused"] {
+        for reason in ["misfire", "misfire_window", "overlap", "paused"] {
             counter!("payoutd_job_missed_total", "job_id" => job_id.clone(), "reason" => reason)
                 .absolute(0);
         }
@@ -412,7 +421,8 @@ mod tests {
     #[test]
     fn a_reason_becomes_one_of_few_words() {
         for (reason, label) in [
-            ("misfire: noticed too late", "misfire_window"),
+            ("misfire: noticed too late", "misfire"),
+            ("misfire_window: noticed more than 7days late", "misfire_window"),
             ("overlap: the run before it was still running", "overlap"),
             ("paused by ann: holidays", "paused"),
             ("orphaned: no replica has this job any more", "orphaned"),

@@ -35,7 +35,11 @@ fn what(kind: &str, data: &Value) -> String {
             Value::Null => format!("{} {}", of("jobId"), of("state")),
             code => format!("{} {}: {}", of("jobId"), of("state"), word(code)),
         },
-        "run.announced" => format!("{} is due at {}", of("jobId"), of("scheduledFor")),
+        "run.announced" => {
+            let pays = &data["wouldPay"];
+            let (count, sums) = (word(&pays["count"]), sums(&pays["amounts"]));
+            format!("{} at {} would pay {count}{sums}", of("jobId"), of("scheduledFor"))
+        }
         "payout.approval_needed" => {
             let (amount, currency) = (of("amount"), of("currency"));
             format!("a payout of {amount} {currency} waits for an approval ({})", of("payoutId"))
@@ -49,7 +53,13 @@ fn what(kind: &str, data: &Value) -> String {
                 word(&waiting["amount"])
             ),
         },
-        "limit.hit" => "a limit kept payouts back".to_owned(),
+        "limit.hit" => format!(
+            "{}: {} kept payouts back (wants {}, found {})",
+            of("jobId"),
+            of("limit"),
+            of("wants"),
+            of("found")
+        ),
         _ => match &data["payoutId"] {
             Value::Null => kind.to_owned(),
             payout => format!("{kind}: {}", word(payout)),
@@ -105,11 +115,20 @@ mod tests {
         let counts = json!({ "seen": 40, "acted": 12, "skipped": 28, "failed": 0 });
         let amounts = json!([{ "currency": "USD", "amount": 120.5 }]);
         let run = json!({ "jobId": "auto-payout", "state": "succeeded", "counts": counts,
-                          "amounts": amounts });
+                          "amounts": amounts.clone() });
         let said = "[payoutd acme] auto-payout succeeded: 12 of 40, 120.5 USD";
         assert_eq!(subject("run.finished", run), said);
         let run = json!({ "jobId": "auto-payout", "state": "failed", "errorCode": "anomaly" });
         assert_eq!(subject("run.failed", run), "[payoutd acme] auto-payout failed: anomaly");
+        let limit = json!({ "jobId": "auto-payout", "limit": "run_limit_reached",
+                            "wants": "at most 100.00 USD", "found": "120.00 USD" });
+        let said = "[payoutd acme] auto-payout: run_limit_reached kept payouts back (wants at most \
+                    100.00 USD, found 120.00 USD)";
+        assert_eq!(subject("limit.hit", limit), said);
+        let plan = json!({ "jobId": "auto-payout", "scheduledFor": "2026-03-09T09:00:00.000Z",
+                           "wouldPay": { "count": 2, "amounts": amounts } });
+        let said = "[payoutd acme] auto-payout at 2026-03-09T09:00:00.000Z would pay 2, 120.5 USD";
+        assert_eq!(subject("run.announced", plan), said);
         let payout = json!({ "payoutId": "po_1", "amount": 50, "currency": "EUR" });
         let said = "[payoutd acme] a payout of 50 EUR waits for an approval (po_1)";
         assert_eq!(subject("payout.approval_needed", payout.clone()), said);

@@ -6,6 +6,7 @@
 mod ach;
 mod bank;
 mod http;
+mod leave;
 mod pace;
 mod paypal;
 mod retry;
@@ -22,6 +23,7 @@ use crate::domain::{
 };
 
 pub use ach::{Ach, AchSettings};
+pub use leave::Leave;
 pub use paypal::{Paypal, PaypalSettings, WebhookVerify};
 pub use stripe::{Stripe, StripeSettings};
 pub use wire::{Wire, WireSettings};
@@ -46,6 +48,8 @@ pub struct Outgoing {
     pub sent_at: DateTime<Utc>,
     /// The instant of the send or question in hand.
     pub now: DateTime<Utc>,
+    /// Asked right before bytes that move money leave, after every wait for something else.
+    pub leave: Leave,
 }
 
 /// One transfer of a submission.
@@ -80,7 +84,19 @@ impl Outgoing {
     ) -> Self {
         let provider_batch_id = None;
         let (attempt, sequence, sent_at) = (1, 1, now);
-        Self { org, reference, currency, items, provider_batch_id, attempt, sequence, sent_at, now }
+        let leave = Leave::default();
+        Self {
+            org,
+            reference,
+            currency,
+            items,
+            provider_batch_id,
+            attempt,
+            sequence,
+            sent_at,
+            now,
+            leave,
+        }
     }
 }
 
@@ -309,7 +325,8 @@ pub trait Provider: Send + Sync {
     /// ever. Their hash is stored before the first send.
     fn render(&self, outgoing: &Outgoing) -> String;
 
-    /// Sends `body`, once. Never retries by itself: only the engine may send twice, because
+    /// Sends `body`, once, if [`Outgoing::leave`] lets it: what waits for something before the bytes
+    /// go asks once it is over. Never retries by itself: only the engine may send twice, because
     /// only it knows what was sent before.
     async fn send(&self, outgoing: &Outgoing, body: &str) -> Sent;
 

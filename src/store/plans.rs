@@ -324,7 +324,8 @@ impl Store {
         sql(PLANS_NAMED).bind(prefix).bind(format!("{prefix}g")).read_all(&self.pools).await
     }
 
-    /// Plans, newest first, of one job or of all (`""`), before the plan `before` (`""`: the newest).
+    /// Plans, newest first, of one job or of all (`""`), before the plan `before` (`""` for the
+    /// newest).
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -371,7 +372,7 @@ impl Store {
         into_lines(query.bind(affiliate).bind(currency).read_all(&self.pools).await?)
     }
 
-    /// Plans made before `before`, and those that were never finished and begun before `unfinished`.
+    /// Plans made before `before`, and those that were begun before `unfinished` and never ended.
     ///
     /// # Errors
     /// [`StoreError::Database`].

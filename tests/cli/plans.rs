@@ -81,7 +81,7 @@ fn a_plan_that_is_stale_or_executed_ends_with_4_and_one_that_is_none_with_2(plac
     let told = place.run(&["--json", "job", "run", "auto-payout", "--plan", hash]).code(4).json();
     assert_eq!((&told["refused"], &told["differences"]), (&"stale_plan".into(), &2.into()));
     assert_eq!(paid(&place).len(), 0);
-    place.run(&["wallet", "unfreeze", &who]).code(0);
+    place.run(&["wallet", "unfreeze", &who, "--reason", "looked"]).code(0);
     place.run(&["job", "run", "auto-payout", "--plan", hash]).code(0);
     let twice = place.run(&["job", "run", "auto-payout", "--plan", hash]).code(4);
     assert!(twice.err.contains("was executed by run_"), "{}", twice.err);

@@ -173,7 +173,7 @@ fn the_next_instants_of_a_job_are_told_in_utc_and_in_its_zone() {
 fn a_job_is_checked_before_it_is_deployed() {
     let place = Place::bare();
     let head = "kind = \"request_payouts\"\nenabled = false\ntimezone = \"America/New_York\"\n";
-    let job = |keys: &str| place.write("new/payday.toml", &format!("{head}{keys}"));
+    let job = |keys: &str| place.write("new/payday.toml", format!("{head}{keys}"));
     job("schedule = \"30 2 * * *\"\n[calendar]\nday_of_month = 25\nholidays = [\"2099-12-25\"]");
     let validate = ["job", "validate", "new/payday.toml"];
     place.run(&validate).code(0);

@@ -181,6 +181,23 @@ on_both! {
         h.settle_all().await;
     }
 
+    async fn a_halt_while_calls_wait_for_their_turn_keeps_them(h: &Harness) {
+        payouts_of(h, &["ana", "ben", "cem"]).await;
+        let slow = h.rail(json!({"posts_per_minute": 20, "batch_size": 1}));
+        let engine = h.engine_with(vec![slow], EngineSettings::default());
+        let stop = async {
+            // The first went at once; the others wait for three seconds, and for six.
+            while h.count("submissions WHERE state = 'sending'").await < 2 {
+                tokio::task::yield_now().await;
+            }
+            halt(h, &Halt::everything()).await;
+        };
+        let (tally, ()) = tokio::join!(h.submit_with(&engine), stop);
+        assert_eq!((tally.acted, tally.skipped["halted"].count, paid(h)), (1, 2, 1), "{tally:?}");
+        lift(h, &Halt::everything()).await;
+        h.settle_all().await;
+    }
+
     async fn under_a_halt_a_lost_answer_is_looked_up_and_never_sent_again(h: &Harness) {
         payouts_of(h, &["ana"]).await;
         h.arm("lost_request", json!({})).await;

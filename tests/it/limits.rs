@@ -269,7 +269,7 @@ on_both! {
         let runner = runner_with_breaker(h);
         earners(h, &[("ana", 1_000), ("ben", 1_000)]).await;
         for week in 0..3 {
-            let run = run_now(h, &runner).await;
+            let run = run_now(&runner).await;
             assert_eq!((run.state.as_str(), run.acted), ("succeeded", 2), "{run:?}");
             h.clock.advance(TimeDelta::weeks(1));
             h.earn("ana", &format!("a-{week}"), &[1_000]).await;
@@ -278,7 +278,7 @@ on_both! {
         // Each 10.00 USD a week so far: 60.01 USD is more than three times the median.
         h.earn("ana", "burst", &[4_001]).await;
         let before = h.count("payouts").await;
-        let run = run_now(h, &runner).await;
+        let run = run_now(&runner).await;
         assert_eq!((run.state.as_str(), run.error_code.as_deref()), ("failed", Some("anomaly")));
         let message = run.error_message.expect("words");
         for words in ["org acme", "60.01 USD", "20.00 USD", "factor 3", "--plan"] {
@@ -287,7 +287,7 @@ on_both! {
         assert_eq!(h.count("payouts").await, before);
         // A cent less is at the factor, and goes.
         h.adjust("ana", "fee", -1).await.expect("a fee");
-        let run = run_now(h, &runner).await;
+        let run = run_now(&runner).await;
         assert_eq!((run.state.as_str(), run.acted), ("succeeded", 2), "{run:?}");
     }
 
@@ -295,7 +295,7 @@ on_both! {
         let runner = runner_with_breaker(h);
         earners(h, &[("ana", 9_000)]).await;
         for week in 0..3 {
-            assert_eq!(run_now(h, &runner).await.acted, 1);
+            assert_eq!(run_now(&runner).await.acted, 1);
             h.clock.advance(TimeDelta::weeks(1));
             h.earn("ana", &format!("a-{week}"), &[9_000]).await;
         }
@@ -305,7 +305,7 @@ on_both! {
         for name in ["ben", "cem", "dan"] {
             h.earn(name, name, &[1_000]).await;
         }
-        let run = run_now(h, &runner).await;
+        let run = run_now(&runner).await;
         let message = run.error_message.expect("words");
         assert!(message.contains("4 payouts, the median of 3 runs is 1"), "{message}");
     }
@@ -319,7 +319,7 @@ fn runner_with_breaker(h: &Harness) -> Runner {
     h.runner_of(h.engine.clone(), Catalog::load(Some(dir.path())).expect("a job"))
 }
 
-async fn run_now(_: &Harness, runner: &Runner) -> RunRow {
+async fn run_now(runner: &Runner) -> RunRow {
     let (actor, stop) = (Actor::operator("ana"), CancellationToken::new());
     runner.run_now("weekly", &actor, Reach::Due, &stop).await.expect("a run that took place")
 }

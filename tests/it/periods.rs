@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use payoutd::domain::{Actor, NewProgram, ProgramId, Wants};
 use payoutd::engine::{ProgramChange, Reach};
-use payoutd::jobs::{Catalog, Runner};
+use payoutd::jobs::{Backfill, Catalog, Runner};
 use payoutd::notify::{By, NewEndpoint};
 use payoutd::store::RunRow;
 use tokio_util::sync::CancellationToken;
@@ -132,6 +132,29 @@ on_both! {
         let other = payer(h, WEEKLY);
         look(&other).await;
         assert_eq!(h.payouts().await.len(), 1);
+        h.settle_all().await;
+    }
+
+    async fn an_older_instant_that_is_made_up_for_pays_its_own_period_once(h: &Harness) {
+        h.enrol(program("creator"), &["ana"]).await;
+        let runner = payer(h, WEEKLY);
+        look(&runner).await;
+        h.clock.advance(TimeDelta::days(7));
+        h.earn("ana", "one", &[5_000]).await;
+        look(&runner).await;
+        h.earn("ana", "two", &[5_000]).await;
+        h.clock.advance(TimeDelta::minutes(1));
+        let at = |text: &str| text.parse().expect("an instant");
+        let (from, upto) = (at("2026-02-16T09:00:00Z"), at("2026-02-23T09:00:00Z"));
+        let asked = Backfill { from, upto, max: 10, reason: None, dry_run: false };
+        for _ in 0..2 {
+            runner.backfill((&h.work(), None), "pays", &asked).await.expect("queued");
+            look(&runner).await;
+            look(&runner).await;
+        }
+        assert_eq!(states(h, "backfill").await, ["succeeded", "succeeded"]);
+        let weeks: Vec<_> = periods(h).await.into_iter().map(|row| row.1).collect();
+        assert_eq!(weeks, ["2026-W08", "2026-W11"], "the second of them found nothing left");
         h.settle_all().await;
     }
 

@@ -1,8 +1,8 @@
 //! Plans: what a dry run wrote down is what is done, or nothing is.
 
 use chrono::TimeDelta;
-use payoutd::domain::{Actor, AffiliateStatus, Gate, MethodStatus, RunId};
-use payoutd::engine::{EngineError, PlanError, Work};
+use payoutd::domain::{Actor, AffiliateStatus, Gate, Limits, MethodStatus, RunId};
+use payoutd::engine::{AutoRequest, EngineError, PlanError, Rules, Work};
 use payoutd::jobs::{Catalog, Runner};
 use payoutd::store::{PlanRow, RunRow};
 use serde_json::json;
@@ -259,6 +259,26 @@ on_both! {
         h.settle_all().await;
     }
 
+    async fn a_run_that_is_tried_again_keeps_within_its_limits(h: &Harness) {
+        h.enrol(program("creator"), &["ana", "ben", "cid"]).await;
+        for name in ["ana", "ben", "cid"] {
+            h.earn(name, name, &[5_000]).await;
+        }
+        let runner = runner(h);
+        let job = runner.catalog.job(JOB).expect("a job");
+        let ask = runner.plan_ask(job, h.clock.now(), &Actor::operator("ana")).expect("plans");
+        let limits = Limits { payouts_per_run: Some(2), ..Limits::default() };
+        let rules = Rules { limits, ..ask.rules };
+        let request = AutoRequest { run_id: h.clock.mint(), rules, plan: None, page: 10 };
+        let first = h.engine.request_automatic(&h.work(), &h.org, &request).await.expect("a run");
+        assert_eq!((first.acted, first.skipped["run_limit_reached"].count), (2, 1));
+        // As if the process had died before the decision about the third one.
+        h.change("DELETE FROM decisions WHERE affiliate_id = 'cid'").await;
+        let again = h.engine.request_automatic(&h.work(), &h.org, &request).await.expect("a run");
+        assert_eq!((again.acted, again.skipped["run_limit_reached"].count), (0, 1));
+        h.settle_all().await;
+    }
+
     async fn a_run_that_is_tried_again_goes_on_with_its_plan(h: &Harness) {
         h.enrol(program("creator"), &["ana", "ben"]).await;
         h.earn("ana", "ana", &[5_000]).await;
@@ -267,7 +287,7 @@ on_both! {
         let runner = runner(h);
         let job = runner.catalog.job(JOB).expect("a job");
         let ask = runner.plan_ask(job, h.clock.now(), &Actor::operator("ana")).expect("plans");
-        let request = payoutd::engine::AutoRequest {
+        let request = AutoRequest {
             run_id: h.clock.mint(), rules: ask.rules, plan: Some(plan.plan_id.clone()), page: 1,
         };
         let stop = CancellationToken::new();

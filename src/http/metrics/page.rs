@@ -25,32 +25,58 @@ const GAUGES: &[(&str, &str)] = &[
     ("payoutd_reconcile_breaks_open", "Differences with providers' statements that are open."),
 ];
 
+/// What is counted in the process: its type, name and meaning.
+const COUNTED: &[(Counted, &str, &str)] = &[
+    (Counter, "payoutd_heartbeat_failures_total", "Signs of life that did not arrive."),
+    (Counter, "payoutd_job_failures_total", "Attempts that failed, by the code of the error."),
+    (Counter, "payoutd_job_items_total", "What runs looked at, by what became of it."),
+    (Counter, "payoutd_job_lease_lost_total", "Runs whose worker was not heard of in time."),
+    (Counter, "payoutd_job_missed_total", "Due instants that were skipped, by reason."),
+    (Counter, "payoutd_job_retries_total", "Attempts that failed and are tried again."),
+    (Counter, "payoutd_job_runs_total", "Runs that ended for good, and skipped instants."),
+    (Counter, "payoutd_payout_amount_minor_units_total", "Amounts of payouts that were completed."),
+    (Counter, "payoutd_payouts_total", "Payouts that came to a state, through this process."),
+    (Counter, "payoutd_scheduler_ticks_total", "Looks at the schedules."),
+    (Counter, "payoutd_webhook_attempts_total", "Deliveries to others that were tried."),
+    (Gauge, "payoutd_scheduler_last_tick_timestamp_seconds", "When this process last looked."),
+    (Histogram, "payoutd_job_run_duration_seconds", "How long attempts took."),
+    (Histogram, "payoutd_job_start_delay_seconds", "How long after its instant a run began."),
+];
+
+/// The type of a number that is counted in the process.
+#[derive(Debug, Clone, Copy)]
+enum Counted {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+use Counted::{Counter, Gauge, Histogram};
+
 /// Says what the numbers mean that are counted in the process.
 pub(super) fn describe() {
-    for (name, what) in [
-        ("payoutd_scheduler_ticks_total", "Looks at the schedules."),
-        ("payoutd_job_runs_total", "Runs that ended for good, and instants that were skipped."),
-        ("payoutd_job_missed_total", "Due instants that were skipped, by reason."),
-        ("payoutd_job_items_total", "What runs looked at, by what became of it."),
-        ("payoutd_job_lease_lost_total", "Runs whose worker was not heard of in time."),
-        ("payoutd_job_retries_total", "Attempts that failed and are tried again."),
-        ("payoutd_job_failures_total", "Attempts that failed, by the code of the error."),
-        ("payoutd_payouts_total", "Payouts that came to a state, through this process."),
-        ("payoutd_payout_amount_minor_units_total", "Amounts of payouts that were completed."),
-        ("payoutd_heartbeat_failures_total", "Signs of life that did not arrive."),
-        ("payoutd_webhook_attempts_total", "Deliveries to others that were tried."),
-    ] {
-        describe_counter!(name, what);
+    for (kind, name, what) in COUNTED {
+        match kind {
+            Counter => describe_counter!(*name, *what),
+            Gauge => describe_gauge!(*name, *what),
+            Histogram => describe_histogram!(*name, *what),
+        }
     }
-    describe_gauge!(
-        "payoutd_scheduler_last_tick_timestamp_seconds",
-        "When this process last looked."
-    );
-    describe_histogram!("payoutd_job_run_duration_seconds", "How long attempts took.");
-    describe_histogram!(
-        "payoutd_job_start_delay_seconds",
-        "How long after its instant a run began."
-    );
+}
+
+/// Names what is counted and has not happened yet, so that a scrape holds every name.
+pub(super) fn name_the_rest(text: &mut String) {
+    for (kind, name, what) in COUNTED {
+        let kind = match kind {
+            Counter => "counter",
+            Gauge => "gauge",
+            Histogram => "histogram",
+        };
+        let declared = format!("# TYPE {name} {kind}\n");
+        if !text.contains(&declared) {
+            write!(text, "# HELP {name} {what}\n{declared}").expect("text can be written to");
+        }
+    }
 }
 
 /// The gauges of one scrape: for each name its samples, by their labels.

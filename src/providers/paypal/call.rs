@@ -9,10 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::PaypalSettings;
 use super::token::Tokens;
 use super::wire::problem_of;
-use crate::providers::Problem;
 use crate::providers::http::{Answer, Failure, endpoint, exchange};
 use crate::providers::pace::Pace;
 use crate::providers::retry::{Setback, patiently};
+use crate::providers::{Leave, Problem};
 
 /// The HTTP client with its token and its pace.
 pub(super) struct Line {
@@ -32,9 +32,14 @@ impl Line {
 
     /// Posts `body` to `path` in its turn: once, or once more after a 401, which proves that it
     /// was not taken.
-    pub(super) async fn post(&self, path: &[&str], body: &str) -> Result<Answer, Failure> {
+    pub(super) async fn post(
+        &self,
+        path: &[&str],
+        body: &str,
+        leave: &Leave,
+    ) -> Result<Answer, Failure> {
         self.pace.turn().await;
-        self.authorized(|| self.posting(path, body)).await
+        self.authorized(|| self.posting(path, body), leave).await
     }
 
     /// Posts a question, which may be repeated as [`Line::get`] repeats its own.
@@ -104,7 +109,7 @@ impl Line {
 
     async fn patiently(&self, request: impl Fn() -> RequestBuilder) -> Result<Answer, Problem> {
         patiently(|| async {
-            match self.authorized(&request).await {
+            match self.authorized(&request, &Leave::default()).await {
                 Ok(answer) if answer.may_pass() => {
                     Err(Setback::Passing { error: problem_of(&answer), wait: answer.retry_after })
                 }
@@ -132,14 +137,24 @@ impl Line {
         self.tokens.current(&self.http, &self.base).await
     }
 
-    async fn authorized(&self, request: impl Fn() -> RequestBuilder) -> Result<Answer, Failure> {
+    async fn authorized(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+        leave: &Leave,
+    ) -> Result<Answer, Failure> {
         let token = self.token().await.map_err(Failure::NoToken)?;
+        if let Some(problem) = leave.held().await {
+            return Err(Failure::Unsent(problem));
+        }
         let answer = exchange(request().bearer_auth(token.expose_secret())).await?;
         if answer.status != 401 {
             return Ok(answer);
         }
         self.tokens.drop_refused(&token).await;
         let token = self.token().await.map_err(Failure::NoToken)?;
+        if let Some(problem) = leave.held().await {
+            return Err(Failure::Unsent(problem));
+        }
         exchange(request().bearer_auth(token.expose_secret())).await
     }
 }

@@ -26,7 +26,7 @@ use serde::Deserialize;
 
 use super::http::{Failure, base_url, http_client};
 use super::{
-    Delivery, Found, Heard, Outgoing, OutgoingItem, Problem, Provider, Sent, Terms, Vetted,
+    Delivery, Found, Heard, Leave, Outgoing, OutgoingItem, Problem, Provider, Sent, Terms, Vetted,
 };
 use crate::domain::{Destination, MethodKind};
 use call::Line;
@@ -151,7 +151,7 @@ impl Provider for Paypal {
     }
 
     async fn send(&self, outgoing: &Outgoing, body: &str) -> Sent {
-        match self.line.post(&["v1", "payments", "payouts"], body).await {
+        match self.line.post(&["v1", "payments", "payouts"], body, &outgoing.leave).await {
             Ok(answer) => verdict::of_send(outgoing, &answer),
             Err(Failure::NoToken(problem) | Failure::Unsent(problem)) => Sent::NotSent(problem),
             Err(Failure::Lost(problem)) => Sent::Unknown(problem),
@@ -172,7 +172,11 @@ impl Provider for Paypal {
             let words = "PayPal has not told its own id of this item";
             return Err(Problem::new("no_provider_id", words));
         };
-        match self.line.post(&["v1", "payments", "payouts-item", id, "cancel"], "").await {
+        match self
+            .line
+            .post(&["v1", "payments", "payouts-item", id, "cancel"], "", &Leave::default())
+            .await
+        {
             Ok(answer) if answer.is_ok() => Ok(()),
             Ok(answer) => Err(wire::problem_of(&answer)),
             Err(Failure::NoToken(problem) | Failure::Unsent(problem) | Failure::Lost(problem)) => {

@@ -157,6 +157,9 @@ impl Provider for Stripe {
         if let Err(sent) = self.gate(item).await {
             return sent;
         }
+        if let Some(problem) = outgoing.leave.held().await {
+            return Sent::NotSent(problem);
+        }
         let key = format!("{}-{}", item.reference, outgoing.attempt);
         match self.line.post_transfer(&key, body).await {
             Ok(answer) => verdict::of_send(item, &answer),
