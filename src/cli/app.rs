@@ -199,6 +199,6 @@ fn worker_id(clock: &Clock) -> String {
         "" => "localhost",
         host => host,
     };
-    let unique = hex::encode(&clock.secret::<3>());
+    let unique = hex::encode(clock.secret::<3>());
     format!("{host}:{}:{unique}", std::process::id())
 }
