@@ -9,7 +9,7 @@ use super::vault::tried_in_words;
 use super::{Exit, keys};
 use crate::access::Gatekeeper;
 use crate::config::{Config, without_password};
-use crate::jobs::CatalogError;
+use crate::jobs::{CatalogError, REPLICA_GONE};
 use crate::store::{Store, StoreError};
 use crate::vault::is_private;
 
@@ -180,10 +180,20 @@ async fn examine_rails(app: &App, findings: &mut Vec<Finding>) {
 }
 
 async fn examine_jobs(app: &App, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
-    for job in app.runner.catalog.iter().filter(|job| job.enabled) {
-        let last = app.engine.store.runs_history(&job.job_id, "", 1).await?.pop();
-        let failed =
-            last.filter(|run| matches!(run.state.as_str(), "failed" | "lost" | "timed_out"));
+    let standings = app.runner.standings().await?;
+    for (job, standing) in app.runner.catalog.iter().zip(standings) {
+        if standing.drifts {
+            let said = format!("{}: replicas hold different definitions of it", job.job_id);
+            findings.push(finding("job", State::Warn, &said));
+        }
+        if let Some(pause) = standing.pause.filter(|_| job.enabled) {
+            let (who, why) = (&pause.paused_by, &pause.reason);
+            let said = format!("{}: paused by {who}: {why}", job.job_id);
+            findings.push(finding("job", State::Warn, &said));
+        }
+        let failed = standing.last.filter(|run| {
+            job.enabled && matches!(run.state.as_str(), "failed" | "lost" | "timed_out")
+        });
         if let Some(run) = failed {
             let said = format!("{}: its last run {} {}", job.job_id, run.run_id, run.state);
             findings.push(finding("job", State::Warn, &said));
@@ -199,6 +209,11 @@ async fn examine_jobs(app: &App, findings: &mut Vec<Finding>) -> anyhow::Result<
     if !off.is_empty() {
         findings.push(finding("jobs off", State::Ok, &off.join(", ")));
     }
+    let since = app.engine.store.database_now().await? - REPLICA_GONE;
+    let replicas = app.engine.store.replicas(since).await?;
+    let named: Vec<_> = replicas.iter().map(|replica| replica.replica_id.as_str()).collect();
+    let said = if named.is_empty() { "none runs now".to_owned() } else { named.join(", ") };
+    findings.push(finding("replicas", State::Ok, &said));
     let orgs = app.engine.store.orgs().await?.len();
     let open = app.engine.store.open_payouts().await?;
     findings.push(finding(

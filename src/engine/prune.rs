@@ -46,6 +46,9 @@ impl Engine {
                 break;
             }
         }
+        let mut tx = self.begin(work).await?;
+        tx.attempts_prune(now - keep.runs).await?;
+        tx.commit().await?;
         let unfinished = now - TimeDelta::days(1);
         for plan in self.store.plans_old(now - keep.runs, unfinished, PLANS).await? {
             if work.stop.is_cancelled() {
