@@ -58,7 +58,7 @@ struct MadeUp {
 /// Why something is done.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Why {
+pub(super) struct RunReason {
     #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     reason: String,
 }
@@ -101,7 +101,7 @@ pub(super) async fn backfill(
 /// One that waits or runs. Whoever has it in hand writes nothing more; what was sent is found by
 /// reconcile.
 #[utoipa::path(post, path = "/runs/{runId}/cancel", tag = "jobs", operation_id = "cancelRun",
-    params(("runId" = RunId, Path)), request_body = Why,
+    params(("runId" = RunId, Path)), request_body = RunReason,
     responses((status = 204),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json",
@@ -110,7 +110,7 @@ pub(super) async fn cancel(
     State(desk): State<Desk>,
     who: Who,
     Ids(run): Ids<RunId>,
-    Body(why): Body<Why>,
+    Body(why): Body<RunReason>,
 ) -> Result<StatusCode, Problem> {
     let reason = checked_text("reason", why.reason)?;
     desk.runner.cancel_run((&who.work(), Some(who.org())), &run, Some(&reason)).await?;
@@ -121,7 +121,7 @@ pub(super) async fn cancel(
 ///
 /// One that failed, was lost, cancelled or done in part, as its next attempt.
 #[utoipa::path(post, path = "/runs/{runId}/retry", tag = "jobs", operation_id = "retryRun",
-    params(("runId" = RunId, Path)), request_body = Why,
+    params(("runId" = RunId, Path)), request_body = RunReason,
     responses((status = 204),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json",
@@ -130,7 +130,7 @@ pub(super) async fn retry(
     State(desk): State<Desk>,
     who: Who,
     Ids(run): Ids<RunId>,
-    Body(why): Body<Why>,
+    Body(why): Body<RunReason>,
 ) -> Result<StatusCode, Problem> {
     let reason = checked_text("reason", why.reason)?;
     desk.runner.retry_run((&who.work(), Some(who.org())), &run, Some(&reason)).await?;

@@ -47,7 +47,7 @@ pub(super) struct Plan {
     /// What the rails would need and have; empty where they pay for other orgs too.
     funding: Vec<Funding>,
     /// Your org's wallets, by affiliate.
-    data: Vec<Line>,
+    data: Vec<PlannedWallet>,
     /// What asks for the next page; null on the last one.
     next_cursor: Option<String>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Plan {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = PlanLine)]
-struct Line {
+struct PlannedWallet {
     affiliate_id: AffiliateId,
     program: ProgramId,
     currency: Currency,
@@ -147,7 +147,7 @@ enum Which {
     Skipped,
 }
 
-impl From<PlanLine> for Line {
+impl From<PlanLine> for PlannedWallet {
     fn from(line: PlanLine) -> Self {
         let amount = |minor| Amount::new(minor, line.currency);
         let approval = line.pays.as_ref().map(|pays| pays.approval.clone()).unwrap_or_default();
@@ -190,7 +190,7 @@ async fn shown(desk: &Desk, who: &Who, plan: PlanRow, query: &LinesQuery) -> Res
     let after = (after.0.as_str(), after.1.as_str());
     let rows = store.plan_lines(org, &plan.plan_id, after, which, limit + 1).await?;
     let key = |line: &PlanLine| format!("{} {}", line.affiliate_id, line.currency);
-    let page = Page::of(rows, limit, key, Line::from);
+    let page = Page::of(rows, limit, key, PlannedWallet::from);
     let mut summary = summary_of(&plan)?;
     let funding = if is_alone(desk, org).await? { summary.funding } else { Vec::new() };
     let OrgPlan { pays, needs_approval, rails, skipped, limits } =
