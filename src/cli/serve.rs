@@ -78,13 +78,17 @@ pub(super) async fn stand(
     let systemd = daemon::tell_systemd(app.runner.clone(), stop.clone(), over.clone());
     let systemd = tokio::spawn(systemd);
     let notifier = desk.notifier.clone();
-    let served = listener.map(|listener| tokio::spawn(http::serve(listener, desk, stop.clone())));
+    // It answers until the work is over: who asks meanwhile hears that we are alive, and not ready.
+    let closing = CancellationToken::new();
+    let served =
+        listener.map(|listener| tokio::spawn(http::serve(listener, desk, closing.clone())));
     let drained = if only == Some(Role::Api) {
         keep_time(app, stop).await;
         Ok(true)
     } else {
         work(config, app, notifier, stop).await
     };
+    closing.cancel();
     if let Some(served) = served {
         served.await?;
     }

@@ -17,6 +17,8 @@ use crate::store::{NewPlan, PlanRow};
 
 /// A plan that is older than this is not executed: whoever read it has forgotten it.
 const PLAN_LIVES: TimeDelta = TimeDelta::days(7);
+/// How far from now a plan's instant may be.
+const PLANS_REACH: TimeDelta = TimeDelta::days(3_660);
 /// The fewest digits by which a plan is named.
 const FEWEST_DIGITS: usize = 8;
 /// Lines deleted per transaction.
@@ -52,6 +54,8 @@ pub enum PlanError {
     Stale { hash: String, differences: PlanDifferences },
     #[error("plan {hash} is being executed by another run: a plan is executed once")]
     Taken { hash: String },
+    #[error("nothing can be planned for {instant}: name an instant within ten years of now")]
+    BadInstant { instant: DateTime<Utc> },
     #[error("the process is stopping: the plan was not finished")]
     Stopped,
 }
@@ -67,6 +71,7 @@ impl PlanError {
             Self::Executed { .. } | Self::Taken { .. } => "plan_executed",
             Self::TooOld { .. } => "plan_too_old",
             Self::Stale { .. } => "stale_plan",
+            Self::BadInstant { .. } => "bad_instant",
             Self::Stopped => "stopped",
         }
     }
@@ -140,6 +145,10 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]; nobody finds what was written before it.
     pub async fn make_plan(&self, work: &Work, ask: &PlanAsk) -> Result<PlanRow, EngineError> {
+        let instant = ask.rules.periods.instant;
+        if (instant - self.clock.now()).abs() > PLANS_REACH {
+            return Err(PlanError::BadInstant { instant }.into());
+        }
         let plan = NewPlan {
             plan_id: self.clock.mint(),
             job_id: ask.rules.job_id.clone(),

@@ -9,8 +9,8 @@ use super::limits::Spent;
 use super::standing::Standing;
 use super::{Engine, EngineError, Tally, Work, ledger, telling};
 use crate::domain::{
-    Bucket, EntryKind, EventKind, Intent, Money, Movement, OrgId, PayoutId, PayoutOrigin, PlanId,
-    RunId, WalletKey,
+    ApprovalReason, Bucket, DestinationId, EntryKind, EventKind, Intent, Money, Movement, OrgId,
+    PayoutId, PayoutOrigin, PlanId, RunId, WalletKey,
 };
 use crate::store::{Allocation, NewDecision, NewPayout, ProgramZones, Tx};
 
@@ -53,7 +53,7 @@ impl Engine {
         org: &OrgId,
         request: &AutoRequest,
     ) -> Result<Tally, EngineError> {
-        let mut tally = Tally::default();
+        let mut tally = self.decided_before(org, &request.run_id).await?;
         let zones = self.store.program_zones(org).await?;
         let mut walk = Walk { decider: Decider::new(&request.rules), after: None };
         walk.decider.resume(&self.store.asked_by_run(org, &request.run_id).await?);
@@ -64,6 +64,25 @@ impl Engine {
             tally.merge(page)?;
             let Some(next) = next else { break };
             walk = next;
+        }
+        Ok(tally)
+    }
+
+    /// What an attempt of the run before this one decided: the run is counted as a whole.
+    async fn decided_before(&self, org: &OrgId, run: &RunId) -> Result<Tally, EngineError> {
+        let mut tally = Tally::default();
+        for row in self.store.decision_counts(org, run).await? {
+            let amount = Money::new(row.amount_minor, row.currency);
+            let count = u64::try_from(row.decisions).unwrap_or(0);
+            tally.seen += count;
+            if let Some(gate) = row.first_gate {
+                let skips = tally.skipped.entry(gate.as_str().to_owned()).or_default();
+                skips.count += count;
+                skips.amount.add(amount)?;
+            } else {
+                tally.acted += count;
+                tally.amounts.add(amount)?;
+            }
         }
         Ok(tally)
     }
@@ -165,7 +184,13 @@ impl Engine {
         };
         spent.take(None, &candidate, (request.amount_minor, now));
         tx.usage_set(org, &spent.changed()).await?;
-        let approval = candidate.approval_reasons(request.amount_minor, method, None);
+        let mut approval = candidate.approval_reasons(request.amount_minor, method, None);
+        if let Some(before) = &request.retry_of {
+            let before = self.unapproved_reasons(org, before, &method.destination_id).await?;
+            let new = before.into_iter().filter(|reason| !approval.contains(reason));
+            let new: Vec<_> = new.collect();
+            approval.extend(new);
+        }
         let ask = Ask { method, intent, approval, period: None };
         let payout = NewPayout {
             retry_of: request.retry_of.clone(),
@@ -174,6 +199,22 @@ impl Engine {
         write_payouts(tx, org, std::slice::from_ref(&payout), work, now).await?;
         self.keep_request(tx, org, work, &payout).await?;
         Ok(payout.payout_id)
+    }
+
+    /// What the payout that is retried waited for and nobody approved, or not for this destination:
+    /// its place taker waits for it too, also where a job's rule said so.
+    async fn unapproved_reasons(
+        &self,
+        org: &OrgId,
+        before: &PayoutId,
+        destination: &DestinationId,
+    ) -> Result<Vec<ApprovalReason>, EngineError> {
+        let Some(before) = self.store.payout(org, before).await? else { return Ok(Vec::new()) };
+        if before.approved_at.is_some() && before.destination_id == *destination {
+            return Ok(Vec::new());
+        }
+        let words = before.approval_reasons();
+        Ok(words.into_iter().filter_map(|word| word.parse().ok()).collect())
     }
 
     async fn keep_request(

@@ -212,7 +212,9 @@ impl Problem {
         let code = cause.code();
         match cause {
             PlanError::Unknown { .. } => Self::not_found(code, words),
-            PlanError::NotAHash { .. } => Self::meaningless(code, words),
+            PlanError::NotAHash { .. } | PlanError::BadInstant { .. } => {
+                Self::meaningless(code, words)
+            }
             PlanError::Stale { differences, .. } => {
                 let fault = |one: &LineDifference| Fault {
                     code: one.what.to_owned(),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use tracing::info;
 
-use super::{Definition, JobError, Runner};
+use super::{Definition, JobError, PREVIEW, Runner};
 use crate::domain::{OrgId, RunId};
 use crate::engine::Work;
 use crate::store::{NewRun, Reopening, RunRow};
@@ -81,10 +81,11 @@ impl Runner {
                 one.outcome = "left";
             }
         }
+        let words = asked.reason.as_deref().unwrap_or("backfilled");
         let reopening = Reopening {
             trigger_kind: "backfill",
             requested_by: work.actor.as_str(),
-            reason: asked.reason.as_deref(),
+            reason: Some(words),
             more_attempts: i64::from(job.retry.max_attempts) - 1,
             definition_hash: &job.hash,
         };
@@ -178,8 +179,11 @@ impl Runner {
             return Err(wrong_state(run, "tried again: it never began, so see `job backfill`"));
         }
         let trigger = TRIGGERS.into_iter().find(|known| *known == run.trigger_kind);
+        let Some(trigger_kind) = trigger else {
+            return Err(wrong_state(run, "tried again: it was begun in a way that is not known"));
+        };
         let reopening = Reopening {
-            trigger_kind: trigger.unwrap_or("manual"),
+            trigger_kind,
             requested_by: work.actor.as_str(),
             reason,
             more_attempts: 0,
@@ -202,8 +206,8 @@ impl Runner {
     }
 }
 
-/// What a run that is tried again stays.
-const TRIGGERS: [&str; 3] = ["schedule", "catchup", "backfill"];
+/// What a run that is tried again stays. A preview that became anything else would pay.
+const TRIGGERS: [&str; 5] = ["schedule", "catchup", "backfill", "manual", PREVIEW];
 
 fn wrong_state(run: RunRow, verb: &'static str) -> JobError {
     JobError::WrongState { run_id: run.run_id, state: run.state, verb }

@@ -7,13 +7,11 @@ use serde_json::json;
 use thiserror::Error;
 use tracing::info;
 
+use super::planning::MOST_NAMED;
 use super::{CatalogError, Definition, NotPlanned, Runner};
 use crate::domain::{OrgId, RunId};
 use crate::engine::{EngineError, PlanError, Work, short_hash};
 use crate::store::{NewRun, PlanRow, StoreError, Tx};
-
-/// Differences between a plan and the world that are named.
-const MOST_NAMED: usize = 20;
 
 /// Why something was not done to a job.
 #[derive(Debug, Error)]

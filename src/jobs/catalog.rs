@@ -29,6 +29,10 @@ pub enum CatalogError {
     Empty { path: PathBuf },
     #[error("the job's file {} cannot be read", path.display())]
     NoFile { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{file} cannot be the file of a job: its name is the job's id, of letters, digits, - and _"
+    )]
+    BadName { file: String },
     #[error("job {file} cannot be used")]
     BadJob { file: String, source: DefinitionError },
     #[error("there is no job \"{job_id}\": the jobs are {known}")]
@@ -49,7 +53,10 @@ impl Catalog {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(dir).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
+            // What an editor keeps beside a file is no job.
+            let hidden =
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
                 files.push(path);
             }
         }
@@ -89,6 +96,10 @@ impl Catalog {
 }
 
 fn parse(job_id: &str, text: &str) -> Result<Definition, CatalogError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !job_id.chars().all(fits) || job_id.starts_with('-') {
+        return Err(CatalogError::BadName { file: format!("{job_id}.toml") });
+    }
     Definition::parse(job_id, text)
         .map_err(|source| CatalogError::BadJob { file: format!("{job_id}.toml"), source })
 }

@@ -86,7 +86,7 @@ pub struct Definition {
     pub limits: Limits,
     pub approval: ApprovalRules,
     pub breaker: Option<Breaker>,
-    /// Changes when anything in the file does.
+    /// Changes when anything in the file does that means something.
     pub hash: String,
 }
 
@@ -224,6 +224,7 @@ impl Definition {
         })?;
         check_scope(file.kind, &file.scope)?;
         check_spending(&file)?;
+        check_sense(&file)?;
         let task = task(file.kind, file.params)?;
         let heartbeat = match (file.heartbeat_url, file.heartbeat_url_env) {
             (None, None) => None,
@@ -254,7 +255,7 @@ impl Definition {
             limits: file.limits,
             approval: file.approval,
             breaker: file.breaker,
-            hash: hex::encode(&Sha256::digest(text.as_bytes())[..8]),
+            hash: hash_of(text)?,
         })
     }
 }
@@ -329,6 +330,53 @@ fn check_spending(file: &File) -> Result<(), DefinitionError> {
         None => Ok(()),
         Some((key, _)) => Err(DefinitionError::OnlyPayouts { kind: file.kind, key }),
     }
+}
+
+/// What could be meant by nobody is refused, before somebody relies on it.
+fn check_sense(file: &File) -> Result<(), DefinitionError> {
+    let no_retry = file.retry.max_attempts == 0 || file.retry.max_attempts > 100;
+    let no_breaker =
+        file.breaker.as_ref().is_some_and(|one| one.at_least == 0 || one.runs < one.at_least);
+    let no_time = |span: Option<Span>| span.is_some_and(|span| span < Span(TimeDelta::seconds(1)));
+    let no_url = file.heartbeat_url.as_ref().is_some_and(|url| {
+        !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+    });
+    let no_name = file.heartbeat_url_env.as_ref().is_some_and(|name| {
+        name.is_empty() || !name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())
+    });
+    let (run, day) = (file.limits.payouts_per_run, file.limits.payouts_per_day);
+    let senseless = [
+        (no_time(Some(file.timeout)), "timeout is less than a second"),
+        (no_time(Some(file.misfire.window)), "misfire.window is less than a second"),
+        (!(1..=1_000).contains(&file.misfire.max_runs), "misfire.max_runs is to be 1 to 1000"),
+        (no_retry, "retry.max_attempts is to be 1 to 100"),
+        (
+            file.retry.max_attempts > 1 && no_time(Some(file.retry.base)),
+            "retry.base is less than a second",
+        ),
+        (file.retry.cap < file.retry.base, "retry.cap is less than retry.base"),
+        (no_time(file.expected_every), "expected_every is less than a second"),
+        (no_time(file.announce), "announce is less than a second"),
+        (
+            no_breaker,
+            "[breaker] runs is less than at_least, or at_least is 0: it would stop nothing",
+        ),
+        (run > day && day.is_some(), "payouts_per_run is more than payouts_per_day"),
+        (no_url, "heartbeat_url is no http or https address"),
+        (no_name, "heartbeat_url_env is no name of a variable"),
+    ];
+    match senseless.iter().find(|(is, _)| *is) {
+        None => Ok(()),
+        Some((_, words)) => Err(DefinitionError::Contradiction(words)),
+    }
+}
+
+/// Names what is in a file, whatever its layout: a comment makes no new job of it.
+fn hash_of(text: &str) -> Result<String, DefinitionError> {
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| DefinitionError::NotAJob(error.to_string()))?;
+    Ok(hex::encode(&Sha256::digest(table.to_string().as_bytes())[..8]))
 }
 
 fn task(kind: JobKind, params: toml::Table) -> Result<Task, DefinitionError> {
@@ -431,5 +479,6 @@ mod tests {
     fn any_change_of_the_file_is_a_change_of_the_job() {
         let hash = |text: &str| Definition::parse("x", text).expect("a job").hash;
         assert_ne!(hash(WEEKLY), hash(&WEEKLY.replace("MON", "TUE")));
+        assert_eq!(hash(WEEKLY), hash(&format!("# a comment\n{WEEKLY}")));
     }
 }

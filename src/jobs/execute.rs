@@ -177,7 +177,8 @@ impl Runner {
                 if assignment.trigger == PREVIEW {
                     announce::run(engine, work, job, due).await
                 } else {
-                    request_payouts::run(engine, work, job, &assignment.lease.run_id, due).await
+                    let run = (&assignment.lease.run_id, assignment.plan_hash.as_deref());
+                    request_payouts::run(engine, work, job, run, due).await
                 }
             }
             Task::SubmitTransfers => submit_transfers::run(engine, work, reach, scope).await,

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Definition, MisfirePolicy, Schedule};
 
 /// An instant that is older than this when it is noticed was missed.
-const MISSED_AFTER: TimeDelta = TimeDelta::minutes(1);
+pub(super) const MISSED_AFTER: TimeDelta = TimeDelta::minutes(1);
 /// Most instants that one look puts on record one by one: the latest ones.
 pub(super) const MOST_INSTANTS: usize = 1_000;
 

@@ -5,9 +5,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::runner::RunError;
 use super::{Definition, Runner};
-use crate::domain::{Actor, RunId};
-use crate::engine::{EngineError, PlanAsk, PlanError, Reach, Work, short_hash};
+use crate::domain::{Actor, PlanId, RunId};
+use crate::engine::{
+    Engine, EngineError, PlanAsk, PlanDifferences, PlanError, Reach, Work, short_hash,
+};
 use crate::store::{PlanRow, RunRow, Tx};
+
+/// Differences between a plan and the world that are named.
+pub(super) const MOST_NAMED: usize = 20;
 
 /// Why there is no plan of a job.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +89,34 @@ impl Runner {
     ) -> Result<RunRow, RunError> {
         self.run_asked(job_id, requested_by, (Reach::Due, Some(plan)), stop).await
     }
+}
+
+/// The plan that a run executes, held against the world once more: the run may have waited, or been
+/// cancelled and tried again after somebody else took the plan. A run that has asked for something
+/// already goes on, as long as its job is the same; each wallet is held to its line under lock.
+pub(super) async fn plan_of(
+    engine: &Engine,
+    job: &Definition,
+    (run, hash): (&RunId, &str),
+    due: DateTime<Utc>,
+) -> Result<PlanId, EngineError> {
+    let plan = engine.store.plan_of_run(run).await?.filter(|plan| plan.plan_hash == hash);
+    let gone = || PlanError::Taken { hash: short_hash(hash).to_owned() };
+    let (plan, rules) = (plan.ok_or_else(gone)?, job.rules(due).ok_or_else(gone)?);
+    let made_by = Actor::job(&job.job_id).to_string();
+    let ask = PlanAsk { definition_hash: job.hash.clone(), rules, made_by };
+    let mut begun = false;
+    for org in engine.store.orgs().await? {
+        begun |= !engine.store.asked_by_run(&org, run).await?.is_empty();
+    }
+    if !begun {
+        engine.check_plan(&plan, &ask, MOST_NAMED).await?;
+    } else if plan.definition_hash != ask.definition_hash {
+        let definition = Some((plan.definition_hash, ask.definition_hash));
+        let differences = PlanDifferences { definition, ..PlanDifferences::default() };
+        return Err(PlanError::Stale { hash: short_hash(hash).to_owned(), differences }.into());
+    }
+    Ok(plan.plan_id)
 }
 
 /// Takes a plan for a run, within the transaction that makes the run.

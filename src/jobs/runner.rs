@@ -8,8 +8,11 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::execute::Assignment;
+use super::look::MISSED_AFTER;
 use super::tick::{Mind, in_time, paused};
-use super::{Catalog, CatalogError, Definition, Pulse, planning, seen};
+use super::{
+    Catalog, CatalogError, Definition, MisfirePolicy, Overlap, PREVIEW, Pulse, planning, seen,
+};
 use crate::domain::{Actor, BatchId, RunId};
 use crate::engine::{Engine, EngineError, Reach};
 use crate::notify::Pings;
@@ -106,14 +109,10 @@ impl Runner {
             }
             return Ok(());
         };
-        // It was queued before somebody paused the job.
-        let pauses = self.engine.store.job_pauses().await?;
-        let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
-        let by_schedule = matches!(run.trigger_kind.as_str(), "schedule" | "catchup");
-        if let Some(pause) = pause.filter(|_| by_schedule) {
+        if let Some(reason) = self.overtaken(job, run).await? {
             // One that was tried did take place.
             let state = if run.attempt > 1 { "cancelled" } else { "skipped" };
-            self.skip(run, (state, &paused(pause))).await?;
+            self.skip(run, (state, &reason)).await?;
             return Ok(());
         }
         let lease = self.new_lease(run.run_id.clone());
@@ -123,6 +122,46 @@ impl Runner {
         let assignment = Assignment::of(run, lease, Reach::Due);
         self.execute(job, assignment, stop).await?;
         Ok(())
+    }
+
+    /// Why a run that the schedule queued is not run any more: the job was paused or switched off
+    /// since, or nobody was there to run it in time. What a person asked for is run.
+    async fn overtaken(
+        &self,
+        job: &Definition,
+        run: &RunRow,
+    ) -> Result<Option<String>, StoreError> {
+        let by_schedule = ["schedule", "catchup", PREVIEW].contains(&run.trigger_kind.as_str());
+        let Some(instant) = run.scheduled_for.filter(|_| by_schedule) else { return Ok(None) };
+        if !job.enabled {
+            return Ok(Some("disabled: the job was switched off since".to_owned()));
+        }
+        let pauses = self.engine.store.job_pauses().await?;
+        if let Some(pause) = pauses.iter().find(|pause| pause.job_id == job.job_id) {
+            return Ok(Some(paused(pause)));
+        }
+        if run.trigger_kind == PREVIEW {
+            return Ok(None);
+        }
+        let late = self.engine.clock.now() - run.not_before.unwrap_or(instant).max(instant);
+        if late > job.misfire.window.0 {
+            let window = job.misfire.window;
+            return Ok(Some(format!("misfire_window: nobody ran it within {window}")));
+        }
+        // It waited for nobody but a process: the one that queued it went away.
+        let alone =
+            job.overlap == Overlap::Skip && run.attempt == 1 && run.trigger_kind == "schedule";
+        if alone && late > MISSED_AFTER {
+            if job.misfire.policy == MisfirePolicy::Skip {
+                return Ok(Some("misfire: nobody ran it in time".to_owned()));
+            }
+            if job.misfire.policy == MisfirePolicy::Latest
+                && self.engine.store.run_follows(&job.job_id, instant).await?
+            {
+                return Ok(Some("misfire: the latest instant is made up for".to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     async fn skip(&self, run: &RunRow, words: (&'static str, &str)) -> Result<(), StoreError> {

@@ -15,6 +15,8 @@ use super::{Definition, Overlap, Runner};
 use crate::domain::{Actor, RunId};
 use crate::store::{DefinitionRow, NewRun, PauseRow, StoreError, Tx};
 
+/// A watermark that is further ahead than this was set by a clock that was wrong.
+const AHEAD: TimeDelta = TimeDelta::minutes(1);
 /// The longest that one question to the database may take; a stalled one must not end all looks.
 const LONGEST_QUESTION: Duration = Duration::from_secs(10);
 /// How often a replica says that it is there.
@@ -66,8 +68,10 @@ impl Runner {
         for job in self.catalog.iter().filter(|job| job.enabled) {
             let row = of_job(&known, job);
             let pause = pauses.iter().find(|pause| pause.job_id == job.job_id);
+            let any = known.iter().filter(|row| row.job_id == job.job_id);
+            let looked_at = any.map(|row| row.watermark).max();
             let look = async {
-                self.look_at(job, row, pause, now, database_now).await?;
+                self.look_at(job, (row, looked_at), pause, now, database_now).await?;
                 if pause.is_none() {
                     self.queue_previews(job, now).await?;
                 }
@@ -128,7 +132,7 @@ impl Runner {
     async fn look_at(
         &self,
         job: &Definition,
-        row: Option<&DefinitionRow>,
+        (row, looked_at): (Option<&DefinitionRow>, Option<DateTime<Utc>>),
         pause: Option<&PauseRow>,
         now: DateTime<Utc>,
         database_now: DateTime<Utc>,
@@ -141,10 +145,14 @@ impl Runner {
             let mut tx = self.engine.store.begin().await?;
             tx.definitions_begin(&[key], (now, database_now)).await?;
             tx.watermark_set(key, now).await?;
+            self.record_edited(&mut tx, job, looked_at, now).await?;
             tx.commit().await?;
             self.mind.with(|kept| kept.edited.as_mut().map(|all| all.remove(key.0)));
             return Ok(());
         };
+        if row.watermark > now + AHEAD {
+            return self.take_back(job, row.watermark, now).await;
+        }
         if job.schedule.next(row.watermark).is_none_or(|next| next > now) {
             return Ok(());
         }
@@ -160,6 +168,45 @@ impl Runner {
         for run in runs.iter().filter(|run| inserted.contains(&run.run_id)) {
             seen::skipped(run, &self.pings);
         }
+        Ok(())
+    }
+
+    /// Somebody looked by a clock that was ahead: waiting until then would stop the schedule silently.
+    /// Instants that were run by that clock have their rows, and are not run again.
+    async fn take_back(
+        &self,
+        job: &Definition,
+        watermark: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.engine.store.begin().await?;
+        tx.watermark_back((&job.job_id, &job.hash), now).await?;
+        tx.commit().await?;
+        warn!(
+            event = "job.watermark.ahead",
+            job_id = job.job_id,
+            watermark = watermark.to_rfc3339(),
+            "somebody looked by a clock that was ahead; the schedule begins again now"
+        );
+        Ok(())
+    }
+
+    /// Puts on record what fell due between the last look at another definition of the job and the
+    /// first at this one: a new definition makes up for nothing.
+    async fn record_edited(
+        &self,
+        tx: &mut Tx,
+        job: &Definition,
+        known: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let Some(before) = known else { return Ok(()) };
+        let run = |at: DateTime<Utc>| {
+            let skipped = Some("edited: the job's definition is new since".to_owned());
+            NewRun { skipped, ..self.new_run(job, "schedule", Some(at), "schedule") }
+        };
+        let runs: Vec<_> = job.schedule.between(before, now).into_iter().map(run).collect();
+        tx.runs_insert(&runs, now).await?;
         Ok(())
     }
 

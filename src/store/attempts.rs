@@ -63,7 +63,10 @@ const RUN_CANCEL: &str = "
     WHERE run_id = $1 AND state IN ('queued', 'running')";
 const RUN_REOPEN: &str = "
     UPDATE job_runs
-    SET state = 'queued', trigger_kind = $2, requested_by = $3, reason = COALESCE($4, reason),
+    SET state = 'queued', trigger_kind = $2, requested_by = $3, 
+        -- Why it was not run before stays on record behind why it is now.
+        reason = CASE WHEN $4 IS NULL THEN reason WHEN reason IS NULL THEN $4
+                      ELSE $4 || ' (before: ' || reason || ')' END,
         not_before = NULL, finished_at = NULL,
         attempt = CASE WHEN started_at IS NULL THEN attempt ELSE attempt + 1 END,
         max_attempts = CASE WHEN started_at IS NULL THEN attempt ELSE attempt + 1 END + $5,

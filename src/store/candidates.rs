@@ -127,7 +127,7 @@ macro_rules! queued {
            p.approve_first, p.approve_changed, m.method_id,
            m.kind AS method_kind, m.destination_id, m.status AS method_status, m.usable_from,
            CAST(NULL AS TEXT) AS last_destination_id,
-           ", halted!("$1", "q.method_kind", "q.program_id"), " AS halted,
+           ", halted!("$1", "q.method_kind", "p.program_id"), " AS halted,
            CAST(0 AS BIGINT) AS paid_in_period
     FROM payouts q
     JOIN wallets w ON w.org_id = q.org_id AND w.affiliate_id = q.affiliate_id AND w.currency = q.currency
@@ -141,7 +141,7 @@ const QUEUED_PAGE: &str = queued!(
     "AND q.method_kind = $2 AND q.currency = $3
       AND (q.status = 'approved' OR (q.status = 'pending' AND q.requires_approval = 0))
       AND ",
-    halted!("$1", "q.method_kind", "q.program_id"),
+    halted!("$1", "q.method_kind", "p.program_id"),
     " IS NULL
     ORDER BY q.payout_id LIMIT $4 {lock-free:q}"
 );

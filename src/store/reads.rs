@@ -8,8 +8,8 @@ use sqlx::FromRow;
 use super::dialect::sql;
 use super::{Store, StoreError, Tx};
 use crate::domain::{
-    AdjustmentId, AffiliateId, CommissionId, CommissionStatus, Currency, MethodKind, OrgId,
-    PartnerId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId,
+    AdjustmentId, AffiliateId, CommissionId, CommissionStatus, Currency, DestinationId, MethodKind,
+    OrgId, PartnerId, PayoutId, PayoutOrigin, PayoutStatus, ProgramId, Reference, TransferId,
     TransferState,
 };
 
@@ -19,7 +19,8 @@ macro_rules! payouts {
            p.status, p.origin, p.period, p.period_from, p.period_until, p.run_id, p.retry_of,
            r.payout_id AS retried_as,
            p.requested_by, p.requested_at, p.updated_at, p.waiting_for, p.note, p.failure_code,
-           p.failure_message, p.requires_approval, p.approval_reasons, p.approved_by, p.approved_at
+           p.failure_message, p.requires_approval, p.approval_reasons, p.approved_by, p.approved_at,
+           p.destination_id
     FROM payouts p
     LEFT JOIN payouts r ON r.org_id = p.org_id AND r.retry_of = p.payout_id ", $($tail),+) };
 }
@@ -124,6 +125,8 @@ pub struct PayoutRow {
     pub approval_reasons: Option<String>,
     pub approved_by: Option<String>,
     pub approved_at: Option<DateTime<Utc>>,
+    /// Where it goes; not shown.
+    pub destination_id: DestinationId,
 }
 
 impl PayoutRow {

@@ -20,6 +20,9 @@ const WATERMARK_SET: &str = "
     UPDATE job_definitions SET watermark = $3
     WHERE job_id = $1 AND definition_hash = $2 AND watermark < $3";
 
+const WATERMARK_BACK: &str = "
+    UPDATE job_definitions SET watermark = $3 WHERE job_id = $1 AND definition_hash = $2";
+
 const REPLICA_SEEN: &str = "
     INSERT INTO replicas (replica_id, app_version, started_at, seen_at) VALUES ($1, $2, $3, $3)
     ON CONFLICT (replica_id) DO UPDATE SET seen_at = excluded.seen_at";
@@ -130,6 +133,16 @@ impl Tx {
         watermark: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         sql(WATERMARK_SET).bind(job_id).bind(hash).bind(watermark).run(self).await?;
+        Ok(())
+    }
+
+    /// Takes back how far a definition was looked at: it was by a clock that was wrong.
+    pub async fn watermark_back(
+        &mut self,
+        (job_id, hash): (&str, &str),
+        watermark: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        sql(WATERMARK_BACK).bind(job_id).bind(hash).bind(watermark).run(self).await?;
         Ok(())
     }
 

@@ -96,6 +96,11 @@ const RUNS_MISSED: &str = "
                     ELSE 'other' END AS word
         FROM job_runs WHERE job_id = $1 AND run_id > $2 AND state = 'skipped') m
     GROUP BY m.word ORDER BY m.word";
+// Whether a later instant of the schedule waits, runs or was run.
+const RUN_FOLLOWS: &str = "
+    SELECT run_id FROM job_runs
+    WHERE job_id = $1 AND scheduled_for > $2 AND trigger_kind IN ('schedule', 'catchup')
+      AND state <> 'skipped' LIMIT 1";
 const RUNS_OPEN: &str = "
     SELECT run_id, state FROM job_runs
     WHERE job_id = $1 AND state IN ('queued', 'running') AND trigger_kind <> 'preview'
@@ -104,7 +109,9 @@ const RUNS_OPEN: &str = "
 const RUNS_PRUNE: &str = "
     DELETE FROM job_runs WHERE run_id IN (
         SELECT run_id FROM job_runs
-        WHERE finished_at < $1 AND state NOT IN ('queued', 'running') LIMIT $2)";
+        WHERE finished_at < $1 AND state NOT IN ('queued', 'running')
+          AND (kind <> 'request_payouts' OR state = 'skipped'
+               OR (acted = 0 AND state IN ('succeeded', 'partial'))) LIMIT $2)";
 
 /// A run as it stands.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -305,6 +312,20 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn run(&self, run: &RunId) -> Result<Option<RunRow>, StoreError> {
         sql(RUN).bind(run).read_maybe(&self.pools).await
+    }
+
+    /// Whether a run of a later instant than `instant` waits, runs or was run.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn run_follows(
+        &self,
+        job_id: &str,
+        instant: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let query = sql(RUN_FOLLOWS).bind(job_id).bind(instant);
+        let row: Option<(RunId,)> = query.read_maybe(&self.pools).await?;
+        Ok(row.is_some())
     }
 
     /// The run of a job that is running now, if there is one.

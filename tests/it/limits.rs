@@ -133,7 +133,8 @@ on_both! {
         h.change("DELETE FROM decisions WHERE affiliate_id = 'c'").await;
         let again = AutoRequest { run_id, rules, plan: None, page: 10 };
         let tally = h.engine.request_automatic(&h.work(), &h.org, &again).await.expect("an end");
-        assert_eq!((tally.acted, tally.skipped["run_limit_reached"].count), (0, 1));
+        assert_eq!((tally.acted, tally.skipped["run_limit_reached"].count), (2, 1));
+        assert_eq!(h.payouts().await.len(), 2, "it counts as a whole, and asks for nothing more");
     }
 
     async fn a_day_is_that_of_the_holders_zone_and_counts_what_was_asked(h: &Harness) {

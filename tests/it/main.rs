@@ -46,6 +46,7 @@ mod seen;
 mod staff;
 mod submit;
 mod told;
+mod trust;
 mod unreadable;
 mod vault;
 mod webhooks;
