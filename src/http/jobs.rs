@@ -15,7 +15,7 @@ use super::door::Who;
 use super::page::{self, Page, PageQuery};
 use super::problem::{Problem, ProblemBody};
 use super::runs::{Counted, sums};
-use crate::domain::{AffiliateId, Currency, ProgramId, RunId};
+use crate::domain::{AffiliateId, Currency, OrgId, ProgramId, RunId};
 use crate::engine::{EngineError, Preview, Skips, Tally};
 use crate::jobs::{Definition, Due, JobError, JobStanding};
 
@@ -161,8 +161,13 @@ impl From<JobError> for Problem {
     }
 }
 
-fn known<'a>(desk: &'a Desk, job_id: &str) -> Result<&'a Definition, Problem> {
-    desk.runner.catalog.job(job_id).map_err(|unknown| JobError::from(unknown).into())
+/// The job of an id, if it is any business of the org.
+fn known<'a>(desk: &'a Desk, org: &OrgId, job_id: &str) -> Result<&'a Definition, Problem> {
+    let job = desk.runner.catalog.job(job_id).map_err(JobError::from)?;
+    if job.scope.has_org(org) {
+        return Ok(job);
+    }
+    Err(Problem::not_found("no_job", format!("there is no job \"{job_id}\" for this org")))
 }
 
 fn shown(job: &Definition, standing: JobStanding) -> Job {
@@ -197,9 +202,10 @@ fn shown(job: &Definition, standing: JobStanding) -> Job {
 /// List jobs
 #[utoipa::path(get, path = "/jobs", tag = "jobs", operation_id = "listJobs",
     responses((status = 200, body = Jobs)))]
-pub(super) async fn list(State(desk): State<Desk>, _: Who) -> Result<Json<Jobs>, Problem> {
+pub(super) async fn list(State(desk): State<Desk>, who: Who) -> Result<Json<Jobs>, Problem> {
     let standings = desk.runner.standings().await?;
     let jobs = desk.runner.catalog.iter().zip(standings);
+    let jobs = jobs.filter(|(job, _)| job.scope.has_org(who.org()));
     Ok(Json(Jobs { data: jobs.map(|(job, standing)| shown(job, standing)).collect() }))
 }
 
@@ -210,10 +216,10 @@ pub(super) async fn list(State(desk): State<Desk>, _: Who) -> Result<Json<Jobs>,
               (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn show(
     State(desk): State<Desk>,
-    _: Who,
+    who: Who,
     Ids(job): Ids<String>,
 ) -> Result<Json<Job>, Problem> {
-    let job = known(&desk, &job)?;
+    let job = known(&desk, who.org(), &job)?;
     Ok(Json(shown(job, desk.runner.standing(job).await?)))
 }
 
@@ -236,7 +242,7 @@ pub(super) struct NextQuery {
               (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn next(
     State(desk): State<Desk>,
-    _: Who,
+    who: Who,
     Ids(job): Ids<String>,
     Asked(query): Asked<NextQuery>,
 ) -> Result<Json<Vec<DueInstant>>, Problem> {
@@ -245,7 +251,7 @@ pub(super) async fn next(
         let detail = format!("n is {count}: it may be 1 to {MOST_INSTANTS}");
         return Err(Problem::unreadable("bad_limit", detail));
     }
-    let schedule = &known(&desk, &job)?.schedule;
+    let schedule = &known(&desk, who.org(), &job)?.schedule;
     let instants = schedule.upcoming(desk.engine.clock.now());
     let due = |due: Due| DueInstant { utc: due.utc, local: due.local.to_rfc3339() };
     Ok(Json(instants.take(usize::try_from(count).unwrap_or(1)).map(due).collect()))
@@ -291,7 +297,7 @@ pub(super) async fn dry_run(
 ) -> Result<Json<DryRun>, Problem> {
     let limit = page::limit(query.limit)?;
     let after = page::pair(query.cursor.as_deref())?;
-    let job = known(&desk, &job)?;
+    let job = known(&desk, who.org(), &job)?;
     let now = desk.engine.clock.now();
     let Some(ask) = desk.runner.plan_ask(job, now, &who.work().actor) else {
         let detail = "only a job that requests payouts can say beforehand what it would do";

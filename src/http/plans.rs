@@ -255,5 +255,9 @@ pub(super) async fn show(
     Asked(query): Asked<LinesQuery>,
 ) -> Result<Json<Plan>, Problem> {
     let plan = desk.engine.find_plan(&hash).await?;
+    let job = desk.runner.catalog.job(&plan.job_id);
+    if job.is_ok_and(|job| !job.scope.has_org(who.org())) {
+        return Err(Problem::not_found("no_plan", format!("there is no plan {hash} for this org")));
+    }
     Ok(Json(shown(&desk, &who, plan, &query).await?))
 }

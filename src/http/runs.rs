@@ -175,12 +175,22 @@ pub(super) async fn list(
     let job = page::word(query.job_id.as_deref())?;
     let alone = is_alone(&desk, who.org()).await?;
     let rows = desk.engine.store.runs_history(job, &before, limit + 1).await?;
-    let page = Page::of(rows, limit, |row| row.run_id.to_string(), |row| Run::of(row, alone));
+    // Of another org's job it is told that it ran, and nothing that people wrote.
+    let told = |row: RunRow| match is_foreign(&desk, who.org(), &row) {
+        true => RunRow { requested_by: "another org".to_owned(), reason: None, ..row },
+        false => row,
+    };
+    let page = Page::of(rows, limit, |row| row.run_id.to_string(), |row| Run::of(told(row), alone));
     Ok(Json(page.whole()?))
 }
 
-async fn read(desk: &Desk, run: &RunId) -> Result<RunRow, Problem> {
-    let row = desk.engine.store.run(run).await?;
+/// Whether a run is of a job that is none of the org's business.
+fn is_foreign(desk: &Desk, org: &OrgId, run: &RunRow) -> bool {
+    desk.runner.catalog.job(&run.job_id).is_ok_and(|job| !job.scope.has_org(org))
+}
+
+async fn read(desk: &Desk, org: &OrgId, run: &RunId) -> Result<RunRow, Problem> {
+    let row = desk.engine.store.run(run).await?.filter(|row| !is_foreign(desk, org, row));
     row.ok_or_else(|| Problem::not_found("no_run", format!("run {run} does not exist")))
 }
 
@@ -195,7 +205,7 @@ pub(super) async fn show(
     Ids(run): Ids<RunId>,
 ) -> Result<Json<Run>, Problem> {
     let alone = is_alone(&desk, who.org()).await?;
-    Ok(Json(Run::of(read(&desk, &run).await?, alone)?))
+    Ok(Json(Run::of(read(&desk, who.org(), &run).await?, alone)?))
 }
 
 /// Read a run's log
@@ -212,7 +222,7 @@ pub(super) async fn log(
     Ids(run): Ids<RunId>,
 ) -> Result<Json<Vec<LogLine>>, Problem> {
     let alone = is_alone(&desk, who.org()).await?;
-    Ok(Json(lines(&read(&desk, &run).await?, alone)?))
+    Ok(Json(lines(&read(&desk, who.org(), &run).await?, alone)?))
 }
 
 fn lines(run: &RunRow, alone: bool) -> Result<Vec<LogLine>, StoreError> {
@@ -275,7 +285,7 @@ pub(super) async fn decisions(
     let after = page::pair(query.cursor.as_deref())?;
     let after = (after.0.as_str(), after.1.as_str());
     let gate = query.gate.map(Gate::as_str).unwrap_or_default();
-    read(&desk, &run).await?;
+    read(&desk, who.org(), &run).await?;
     let rows = desk.engine.store.decisions_page(who.org(), &run, after, gate, limit + 1).await?;
     let key = |row: &crate::store::DecisionRow| format!("{} {}", row.affiliate_id, row.currency);
     Ok(Json(Page::of(rows, limit, key, Decision::of).whole()?))

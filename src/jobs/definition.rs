@@ -476,6 +476,26 @@ mod tests {
     }
 
     #[test]
+    fn what_could_be_meant_by_nobody_is_refused_before_somebody_relies_on_it() {
+        for (keys, word) in [
+            ("timeout = \"0s\"", "timeout"),
+            ("retry = { max_attempts = 0 }", "max_attempts"),
+            ("retry = { base = \"1h\", cap = \"1s\" }", "retry.cap"),
+            ("misfire = { policy = \"all\", max_runs = 0 }", "max_runs"),
+            ("announce = \"0s\"", "announce"),
+            ("heartbeat_url = \"file:///etc/passwd\"", "heartbeat_url"),
+            ("heartbeat_url_env = \"A=B\"", "heartbeat_url_env"),
+            ("[breaker]\nfactor = \"2\"\nruns = 2\nat_least = 3", "at_least"),
+            ("[breaker]\nfactor = \"2\"\nruns = 0\nat_least = 0", "at_least"),
+            ("[limits]\npayouts_per_run = 10\npayouts_per_day = 5", "payouts_per_run"),
+        ] {
+            let refused = Definition::parse("x", &format!("{WEEKLY}\n{keys}"));
+            let words = refused.expect_err(keys).to_string();
+            assert!(words.contains(word), "{keys}: {words}");
+        }
+    }
+
+    #[test]
     fn any_change_of_the_file_is_a_change_of_the_job() {
         let hash = |text: &str| Definition::parse("x", text).expect("a job").hash;
         assert_ne!(hash(WEEKLY), hash(&WEEKLY.replace("MON", "TUE")));

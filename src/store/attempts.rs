@@ -18,7 +18,7 @@ const RUNS_LOSE: &str = "
         attempt = CASE WHEN attempt < max_attempts THEN attempt + 1 ELSE attempt END,
         finished_at = CASE WHEN attempt < max_attempts THEN NULL ELSE $2 END,
         lease_until = NULL, not_before = NULL, error_code = 'lease_expired',
-        error_message = 'the process that ran it stopped before it was done; what it began is on record, and the next run goes on from there'
+        error_message = 'the process that ran it stopped before it was done; what it began is on record, and its next attempt or the next run goes on from there'
     WHERE run_id IN (SELECT r.run_id FROM job_runs r
                      WHERE r.state = 'running' AND r.lease_until < $1 {lock-free:r})
     RETURNING run_id, job_id, trigger_kind, state, attempt, worker_id, lease_token, started_at,

@@ -21,6 +21,8 @@ const STREAM: usize = 400;
 fn after_a_halt_nothing_leaves_however_many_wait(mut place: Place) {
     let rail = Rail::start(&mut place);
     place.set("PROVIDERS__PAYPAL__BATCH_SIZE", 1);
+    // Slow enough to be stopped in the middle, and over soon after it was let go.
+    place.set("PROVIDERS__PAYPAL__POSTS_PER_MINUTE", 1_000);
     write_jobs(&mut place);
     orders::write_payable(&place, "data", STREAM);
     place.run(&["import", "data", "--org", "acme"]).code(0);

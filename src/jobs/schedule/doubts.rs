@@ -19,8 +19,38 @@ const MORNING: u32 = 4;
 impl Schedule {
     /// What an operator should know about the schedule, as of `now`; empty if there is nothing.
     pub fn warnings(&self, now: DateTime<Utc>) -> Vec<String> {
-        let night = self.night();
-        [night, self.doubled(now), self.holidays_end(now)].into_iter().flatten().collect()
+        let doubts = [
+            self.night(),
+            self.doubled(now),
+            self.holidays_end(now),
+            self.uneven_step(),
+            self.last_weekday(),
+        ];
+        doubts.into_iter().flatten().collect()
+    }
+
+    /// A step begins anew with the next larger unit, which its words do not say.
+    fn uneven_step(&self) -> Option<String> {
+        let fields: Vec<&str> = self.pattern.split_whitespace().collect();
+        let units = [("seconds", "minute", 60), ("minutes", "hour", 60), ("hours", "day", 24)];
+        let of_five = usize::from(fields.len() == 5);
+        let mut steps = fields.iter().zip(&units[of_five..]).filter_map(|(field, unit)| {
+            let step: u32 = field.strip_prefix("*/")?.parse().ok()?;
+            (step > 0 && unit.2 % step != 0).then_some((field, unit))
+        });
+        steps.next().map(|(field, (what, larger, _))| {
+            format!(
+                "{field} in the {what} begins anew with each {larger}: the last step is shorter"
+            )
+        })
+    }
+
+    /// `LW` is put into words as the last day, weekend or not.
+    fn last_weekday(&self) -> Option<String> {
+        self.pattern.to_uppercase().contains("LW").then(|| {
+            "LW is the last day of the month from Monday to Friday, whatever the words say"
+                .to_owned()
+        })
     }
 
     /// The first time that is lost in a gap of the zone without anything running for it.

@@ -69,7 +69,7 @@ pub enum ScheduleError {
     #[error("\"{pattern}\" never falls due{}", beside(.calendar))]
     Never { pattern: String, calendar: Option<String> },
     #[error("[calendar] {0}")]
-    Calendar(#[from] CalendarError),
+    Calendar(CalendarError),
     #[error(transparent)]
     Vanishes(Box<Vanished>),
 }
@@ -89,6 +89,12 @@ pub struct Vanished {
     pub to: String,
     pub why: &'static str,
     pub instead: &'static str,
+}
+
+impl From<CalendarError> for ScheduleError {
+    fn from(cause: CalendarError) -> Self {
+        Self::Calendar(cause)
+    }
 }
 
 fn beside(calendar: &Option<String>) -> String {

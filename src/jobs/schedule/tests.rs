@@ -308,3 +308,15 @@ fn what_runs_where_clocks_change_is_warned_of() {
     let ended = ended.warnings(at("2026-03-02T09:00:00Z"));
     assert!(ended[0].contains("2025-12-25, which is over"), "{ended:?}");
 }
+
+#[test]
+fn what_words_do_not_say_of_a_pattern_is_warned_of() {
+    let warned = |pattern| {
+        let schedule = Schedule::parse(pattern, Tz::UTC, None, Dst::Refuse).expect("a schedule");
+        schedule.warnings(DateTime::UNIX_EPOCH).join(" ")
+    };
+    assert!(warned("*/45 * * * *").contains("*/45 in the minutes begins anew with each hour"));
+    assert!(warned("0 0 */7 * * *").contains("*/7 in the hours"));
+    assert!(warned("0 0 9 LW * *").contains("Monday to Friday"));
+    assert_eq!(warned("*/15 * * * *"), "");
+}
