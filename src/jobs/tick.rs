@@ -247,7 +247,8 @@ impl Runner {
         let mut tx = self.engine.store.begin().await?;
         let lost = tx.runs_lose(database_now, now).await?;
         for run in lost.iter().filter(|run| !run.is_tried_again()) {
-            let words = format!("run {} was lost at its last attempt, the {}.", run.run_id, run.attempt);
+            let words =
+                format!("run {} was lost at its last attempt, the {}.", run.run_id, run.attempt);
             self.pause_after_failure(&mut tx, &run.job_id, &words, now).await?;
             seen::tell_lost(&mut tx, self.catalog.job(&run.job_id).ok(), run, now).await?;
         }

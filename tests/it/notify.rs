@@ -414,7 +414,7 @@ on_both! {
         h.enrol_affiliates(&names.iter().map(|name| crate::harness::affiliate(name, "creator")).collect::<Vec<_>>()).await;
         let earned: Vec<_> = names.iter().map(|name| h.commission(name, name, 2_000)).collect();
         h.accrue(&earned).await;
-        add(h, &receiver.url, "*").await;
+        add(h, &receiver.url, "payout.*").await;
         h.job("auto-payout").await;
         assert_eq!(h.count("webhook_events WHERE kind = 'payout.requested'").await, 1_500);
         assert_eq!(h.count("webhook_deliveries WHERE status = 'pending'").await, 1_500);
