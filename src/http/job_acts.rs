@@ -11,6 +11,7 @@ use super::Desk;
 use super::brought::{Body, Ids, checked_text};
 use super::door::Who;
 use super::problem::{Problem, ProblemBody};
+use super::schemas::Whole;
 use crate::domain::RunId;
 use crate::jobs::{Backfill, Backfilled};
 
@@ -26,8 +27,8 @@ pub(super) struct Backfilling {
     /// The last instant, itself included; it has to be over.
     to: DateTime<Utc>,
     /// More instants than this are refused.
-    #[schema(minimum = 1, maximum = 1000, default = 10)]
-    max: Option<u16>,
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 1000, default = 10)]
+    max: Option<Whole>,
     /// Whether to say what would run, and do nothing.
     #[serde(default)]
     dry_run: bool,
@@ -87,7 +88,7 @@ pub(super) async fn backfill(
     let asked = Backfill {
         from: asked.from,
         upto: asked.to,
-        max: asked.max.map_or(FEW, usize::from),
+        max: asked.max.map_or(FEW, |Whole(max)| usize::try_from(max).unwrap_or(0)),
         reason: Some(checked_text("reason", asked.reason)?),
         dry_run: asked.dry_run,
     };
